@@ -1,0 +1,1 @@
+//! Says what is known of a process: who it was from the kernel's snapshot, the rest from procfs.
