@@ -4,9 +4,25 @@
 //! learns where a segment comes from (the kernel half, a capture, a test), so a verdict cannot
 //! depend on it.
 
+mod body;
+mod connection;
+mod http;
+mod limits;
+mod requests;
+mod responses;
+mod stream;
+mod tracker;
+
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 
 use imds_audit_ebpf::Task;
+
+pub use http::{Headers, RequestHead, ResponseHead};
+pub use limits::{Counters, Limits};
+pub use tracker::Tracker;
 
 /// Tells one connection from every other: the kernel's socket cookie, or a number that a
 /// capture's reader gives out.
@@ -103,7 +119,7 @@ pub struct Request {
 pub enum Unreadable {
     /// The bytes are no HTTP request.
     NotHttp,
-    /// The connection ended, or the audit, before the blank line.
+    /// The connection ended, or the audit began or ended, within it.
     Cut,
     /// Bytes in between were lost on their way to us.
     Lost,

@@ -1,0 +1,536 @@
+//! One connection: both directions, and which response answers which request.
+
+use std::collections::VecDeque;
+
+use zeroize::Zeroizing;
+
+use super::body::Body;
+use super::limits::{Counters, Limits};
+use super::requests::{Asked, Begun, Requests};
+use super::responses::{Answer, Responses};
+use super::stream::Tag;
+use super::{
+    ConnectionId, Direction, Ends, Exchange, Fate, Finding, Request, RequestHead, Response,
+    Segment, Timestamp, Unreadable, Unused,
+};
+
+/// What a deferred segment costs beside its bytes.
+const DEFERRED_COST: usize = 128;
+
+/// What a connection works with that is not its own.
+pub(super) struct Context<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) counters: &'a mut Counters,
+    /// How often records were lost so far.
+    pub(super) losses: u64,
+    pub(super) sink: &'a mut dyn FnMut(Finding),
+}
+
+/// A request that waits for its response, or keeps its place in line after it was handed out.
+struct Pending {
+    begun: Begun,
+    /// `None` after it was handed out: its response, should it still come, is then not taken
+    /// for the next request's.
+    head: Option<Result<RequestHead, Unreadable>>,
+    to_head: bool,
+    to_connect: bool,
+    deadline: Timestamp,
+    losses: u64,
+}
+
+/// A segment from the service that acknowledges request bytes which we have not seen yet.
+struct Deferred {
+    position: u64,
+    acknowledged: u64,
+    tag: Tag,
+    length: u32,
+    fin: bool,
+    payload: Zeroizing<Vec<u8>>,
+}
+
+/// Rebuilds one connection's exchanges.
+///
+/// Responses come in the order of the requests. Where a head was missed, the acknowledgement
+/// tells: a caller that does not pipeline has, when it asks, received everything before its
+/// response, so the response begins where its request acknowledged to. A connection that was
+/// ever seen to pipeline (two requests with the same acknowledgement) is not paired so.
+pub(super) struct Connection {
+    id: ConnectionId,
+    ends: Ends,
+    opened: Option<Timestamp>,
+    opening: Option<u32>,
+    active: Timestamp,
+    losses: u64,
+    fate: Option<Fate>,
+    used: bool,
+    reported_unused: bool,
+    service_ended: bool,
+    closed: bool,
+    /// It was seen to end: nothing more comes of it.
+    ended: bool,
+    pipelines: bool,
+    last_asked: Option<u64>,
+    early: Option<Answer>,
+    pending: VecDeque<Pending>,
+    deferred: VecDeque<Deferred>,
+    deferred_cost: usize,
+    requests: Requests,
+    responses: Responses,
+}
+
+impl Connection {
+    pub(super) fn new(
+        id: ConnectionId,
+        ends: Ends,
+        time: Timestamp,
+        opened: bool,
+        context: &Context<'_>,
+    ) -> Self {
+        let Limits { head, held, .. } = *context.limits;
+        Self {
+            id,
+            ends,
+            opened: opened.then_some(time),
+            opening: None,
+            active: time,
+            losses: context.losses,
+            fate: None,
+            used: false,
+            reported_unused: false,
+            service_ended: false,
+            closed: false,
+            ended: false,
+            pipelines: false,
+            last_asked: None,
+            early: None,
+            pending: VecDeque::new(),
+            deferred: VecDeque::new(),
+            deferred_cost: 0,
+            requests: Requests::new(head, held),
+            responses: Responses::new(head, held),
+        }
+    }
+
+    /// Returns whether everything of it was handed out.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Returns whether it was seen to end, so that whatever still comes of it is a repetition.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Returns when it was last heard of.
+    pub(super) fn active(&self) -> Timestamp {
+        self.active
+    }
+
+    /// Returns whether a SYN with this sequence number opens another connection on the same
+    /// socket, rather than being a retransmission of this one's.
+    pub(super) fn is_reopened_by(&self, sequence: u32) -> bool {
+        self.opening.is_some_and(|opening| opening != sequence)
+            || (self.opening.is_none() && self.requests.stream.next().is_some())
+    }
+
+    /// Returns how many bytes it buffers.
+    pub(super) fn size(&self) -> usize {
+        let heads: usize = self.pending.iter().map(|p| p.head.as_ref().map_or(0, head_size)).sum();
+        heads + self.deferred_cost + self.requests.size() + self.responses.size()
+    }
+
+    /// Returns when [`Self::expire`] must be called.
+    pub(super) fn deadline(&self, limits: &Limits) -> Timestamp {
+        let waiting = self.pending.iter().filter(|p| p.head.is_some()).map(|p| p.deadline).min();
+        let deferred = self.deferred.front().map(|d| d.tag.time.after(limits.gap_timeout));
+        let unseen = self.responses.gap_since().map(|since| since.after(limits.gap_timeout));
+        let held = self.requests.stream.beyond_gap();
+        let held = held.map(|(_, since)| since.after(limits.response_timeout));
+        let idle = self.active.after(limits.idle_timeout);
+        [waiting, deferred, unseen, held, self.unused_deadline(limits)]
+            .into_iter()
+            .flatten()
+            .fold(idle, Timestamp::min)
+    }
+
+    fn unused_deadline(&self, limits: &Limits) -> Option<Timestamp> {
+        let unused = !self.used && !self.reported_unused && !self.requests.within_head();
+        self.opened.filter(|_| unused).map(|opened| opened.after(limits.unused_timeout))
+    }
+
+    /// Takes a segment.
+    pub(super) fn segment(&mut self, segment: &Segment<'_>, context: &mut Context<'_>) {
+        self.active = self.active.max(segment.time);
+        self.ends.source = self.ends.source.or(segment.ends.source);
+        self.ends.netns = self.ends.netns.or(segment.ends.netns);
+        match segment.direction {
+            Direction::Request => self.request_segment(segment, context),
+            Direction::Response => self.response_segment(segment, context),
+        }
+        self.pump(segment.time, context);
+        if segment.rst {
+            self.end(segment.time, true, context);
+        }
+    }
+
+    fn request_segment(&mut self, segment: &Segment<'_>, context: &mut Context<'_>) {
+        let acknowledged = segment.acknowledgment.map(|n| self.responses.position(n));
+        if let Some(position) = acknowledged {
+            self.responses.heard(position);
+            if !segment.syn && !segment.rst {
+                self.fate = Some(Fate::Accepted);
+            }
+        }
+        let tag =
+            Tag { time: segment.time, writer: segment.writer, acknowledged, ttl: segment.ttl };
+        let data = segment.sequence.wrapping_add(u32::from(segment.syn));
+        if segment.syn && self.opening.is_none() {
+            self.opening = Some(segment.sequence);
+            self.opened.get_or_insert(segment.time);
+            self.requests.open(data);
+        }
+        if self.requests.stream.next().is_none() && !segment.payload.is_empty() {
+            if let Some(asked) = self.requests.join(data, segment.payload, tag) {
+                self.used = true;
+                self.hand_out(asked.begun, asked.head, Response::Unobserved, context);
+            }
+        }
+        let position = self.requests.stream.position(data);
+        if !self.requests.stream.insert(position, segment.payload, tag) {
+            context.counters.held_overflows += 1;
+            self.pump(segment.time, context);
+            if let Some(end) = self.requests.gap_end() {
+                self.give_up_requests(end, segment.time, context);
+            }
+            self.requests.stream.insert(position, segment.payload, tag);
+        }
+        if segment.fin {
+            self.requests.finish(position.saturating_add(segment.payload.len() as u64));
+        }
+    }
+
+    fn response_segment(&mut self, segment: &Segment<'_>, context: &mut Context<'_>) {
+        let data = segment.sequence.wrapping_add(u32::from(segment.syn));
+        if segment.rst {
+            // A reset's sequence number may be anything; it carries no data.
+            self.fate = self.fate.or(Some(Fate::Refused));
+            return;
+        }
+        self.fate = Some(Fate::Accepted);
+        let position = self.responses.position(data);
+        if segment.syn {
+            if self.responses.next().is_none() {
+                self.responses.expect(position);
+            }
+            self.requests.responses_begin(position);
+        }
+        let tag = Tag { time: segment.time, writer: None, acknowledged: None, ttl: segment.ttl };
+        let length = segment.length.max(u32::try_from(segment.payload.len()).unwrap_or(u32::MAX));
+        let acknowledged = match segment.acknowledgment {
+            Some(number) if self.requests.stream.next().is_some() => {
+                self.requests.stream.position(number)
+            }
+            _ => 0,
+        };
+        if self.requests.covers(acknowledged) {
+            self.accept(position, segment.payload, length, segment.fin, tag, context);
+            return;
+        }
+        let cost = DEFERRED_COST + segment.payload.len();
+        if self.deferred_cost + cost > context.limits.held {
+            context.counters.held_overflows += 1;
+            self.give_up_requests(acknowledged, segment.time, context);
+            self.accept(position, segment.payload, length, segment.fin, tag, context);
+            return;
+        }
+        self.deferred_cost += cost;
+        self.deferred.push_back(Deferred {
+            position,
+            acknowledged,
+            tag,
+            length,
+            fin: segment.fin,
+            payload: Zeroizing::new(segment.payload.to_vec()),
+        });
+    }
+
+    fn accept(
+        &mut self,
+        position: u64,
+        payload: &[u8],
+        length: u32,
+        fin: bool,
+        tag: Tag,
+        context: &mut Context<'_>,
+    ) {
+        if !self.responses.insert(position, payload, length, tag) {
+            context.counters.held_overflows += 1;
+            self.give_up_responses(context);
+            self.responses.insert(position, payload, length, tag);
+        }
+        if fin {
+            self.responses.finish(position.saturating_add(u64::from(length)));
+        }
+    }
+
+    /// Reads whatever can be read, in both directions.
+    fn pump(&mut self, now: Timestamp, context: &mut Context<'_>) {
+        loop {
+            if let Some(asked) = self.requests.advance() {
+                self.asked(asked, context);
+            } else if let Some(answer) = self.responses.advance() {
+                self.answered(answer, context);
+            } else if let Some(deferred) = self.take_deferred() {
+                let Deferred { position, tag, length, fin, payload, .. } = deferred;
+                self.accept(position, &payload, length, fin, tag, context);
+            } else {
+                break;
+            }
+        }
+        self.responses.watch_gap(now);
+        if self.responses.finished() && !self.service_ended {
+            let certain = !self.responses.has_gap();
+            if let Some(answer) = self.responses.cut() {
+                self.answered(answer, context);
+            }
+            self.flush(now, certain, context);
+            self.service_ended = true;
+        }
+        if self.requests.finished() && !self.closed {
+            if let Some(asked) = self.requests.end(now) {
+                self.asked(asked, context);
+            }
+            if self.pending.iter().all(|p| p.head.is_none()) {
+                self.end(now, true, context);
+            }
+        }
+    }
+
+    fn take_deferred(&mut self) -> Option<Deferred> {
+        let ready = self.deferred.iter().position(|d| self.requests.covers(d.acknowledged))?;
+        let deferred = self.deferred.remove(ready)?;
+        self.deferred_cost -= DEFERRED_COST + deferred.payload.len();
+        Some(deferred)
+    }
+
+    fn asked(&mut self, asked: Asked, context: &mut Context<'_>) {
+        let Asked { begun, head, completed, resynchronised } = asked;
+        self.used = true;
+        self.pipelines |=
+            begun.acknowledged.is_some_and(|now| self.last_asked.is_some_and(|last| now <= last));
+        self.last_asked = self.last_asked.max(begun.acknowledged);
+        if resynchronised {
+            self.flush(completed, false, context);
+            self.responses.lose_sync();
+        }
+        if let Some(acknowledged) = begun.acknowledged
+            && !self.pipelines
+            && self.responses.needs_sync(acknowledged)
+        {
+            self.flush(completed, false, context);
+            self.responses.expect(acknowledged);
+        }
+        if let Some(answer) = self.early.take() {
+            self.hand_out(begun, head, response(answer), context);
+            return;
+        }
+        if self.service_ended {
+            let certain = !self.responses.has_gap() && self.losses == context.losses;
+            self.hand_out(begun, head, absent(completed, certain), context);
+            return;
+        }
+        if self.pending.len() >= context.limits.pending {
+            context.counters.pending_overflows += 1;
+            self.flush(completed, false, context);
+            self.pipelines = true;
+            self.responses.lose_sync();
+        }
+        let method = head.as_ref().map_or(&b""[..], RequestHead::method);
+        self.pending.push_back(Pending {
+            to_head: method == b"HEAD",
+            to_connect: method == b"CONNECT",
+            begun,
+            head: Some(head),
+            deadline: completed.after(context.limits.response_timeout),
+            losses: context.losses,
+        });
+    }
+
+    fn answered(&mut self, answer: Answer, context: &mut Context<'_>) {
+        let status = answer.head.status();
+        if (100..200).contains(&status) && status != 101 {
+            self.responses.body_follows(Body::of_response(&answer.head, false, false));
+            return;
+        }
+        let pending = self.pending.pop_front();
+        let (to_head, to_connect) =
+            pending.as_ref().map_or((false, false), |p| (p.to_head, p.to_connect));
+        let body = Body::of_response(&answer.head, to_head, to_connect);
+        match pending {
+            Some(Pending { begun, head: Some(head), .. }) => {
+                self.hand_out(begun, head, response(answer), context);
+            }
+            Some(Pending { head: None, .. }) => context.counters.late_responses += 1,
+            None if self.requests.within_head() && self.early.is_none() => {
+                self.early = Some(answer);
+            }
+            None => context.counters.unpaired_responses += 1,
+        }
+        if body == Body::Tunnel {
+            self.requests.silence();
+        }
+        self.responses.body_follows(body);
+    }
+
+    /// Takes request bytes before `position` as lost.
+    fn give_up_requests(&mut self, position: u64, now: Timestamp, context: &mut Context<'_>) {
+        if self.requests.covers(position) {
+            return;
+        }
+        context.counters.request_gaps += 1;
+        while !self.requests.covers(position) {
+            if let Some(asked) = self.requests.give_up(position, now) {
+                self.asked(asked, context);
+            }
+            while let Some(asked) = self.requests.advance() {
+                self.asked(asked, context);
+            }
+        }
+    }
+
+    /// Takes the response head that is missing as lost.
+    fn give_up_responses(&mut self, context: &mut Context<'_>) {
+        context.counters.response_gaps += 1;
+        if let Some(answer) = self.responses.cut() {
+            self.answered(answer, context);
+        }
+        let next = self.responses.next();
+        let newest = self.pending.back().and_then(|p| p.begun.acknowledged);
+        let newest = newest.filter(|&a| !self.pipelines && Some(a) > next);
+        let last = newest.and_then(|_| self.pending.pop_back());
+        self.flush(self.active, false, context);
+        self.pending.extend(last);
+        match newest {
+            Some(acknowledged) => self.responses.expect(acknowledged),
+            None => self.responses.lose_sync(),
+        }
+    }
+
+    /// Hands out all requests that wait; where `certain`, no response came.
+    fn flush(&mut self, now: Timestamp, certain: bool, context: &mut Context<'_>) {
+        for pending in std::mem::take(&mut self.pending) {
+            if let Some(head) = pending.head {
+                let response = absent(now, certain && pending.losses == context.losses);
+                self.hand_out(pending.begun, head, response, context);
+            }
+        }
+    }
+
+    fn hand_out(
+        &self,
+        begun: Begun,
+        head: Result<RequestHead, Unreadable>,
+        response: Response,
+        context: &mut Context<'_>,
+    ) {
+        let Begun { started, writer, last_writer, acknowledged: _ } = begun;
+        (context.sink)(Finding::Exchange(Exchange {
+            connection: self.id,
+            ends: self.ends,
+            request: Request { started, head, writer, last_writer },
+            response,
+        }));
+    }
+
+    /// Does what is due at `now`.
+    pub(super) fn expire(&mut self, now: Timestamp, context: &mut Context<'_>) {
+        let limits = *context.limits;
+        if self.deferred.front().is_some_and(|d| d.tag.time.after(limits.gap_timeout) <= now) {
+            let end = self.deferred.front().map_or(0, |d| d.acknowledged);
+            self.give_up_requests(end, now, context);
+            self.pump(now, context);
+        }
+        let held = self.requests.stream.beyond_gap();
+        if let Some((end, _)) = held.filter(|(_, t)| t.after(limits.response_timeout) <= now) {
+            self.give_up_requests(end, now, context);
+            self.pump(now, context);
+        }
+        if self.responses.gap_since().is_some_and(|t| t.after(limits.gap_timeout) <= now) {
+            self.give_up_responses(context);
+            self.pump(now, context);
+        }
+        self.expire_pending(now, context);
+        if self.unused_deadline(&limits).is_some_and(|deadline| deadline <= now) {
+            self.unused(now, true, context);
+        }
+        if self.active.after(limits.idle_timeout) <= now {
+            context.counters.idle += 1;
+            self.end(now, false, context);
+        }
+    }
+
+    fn expire_pending(&mut self, now: Timestamp, context: &mut Context<'_>) {
+        let due = |p: &Pending| p.head.is_some() && p.deadline <= now;
+        if !self.pending.iter().any(due) {
+            return;
+        }
+        let certain = !self.responses.has_gap();
+        if let Some(answer) = self.responses.cut() {
+            self.answered(answer, context);
+        }
+        let mut due_now = Vec::new();
+        for pending in self.pending.iter_mut().filter(|p| due(p)) {
+            let certain = certain && pending.losses == context.losses;
+            due_now.extend(pending.head.take().map(|head| (pending.begun, head, certain)));
+        }
+        for (begun, head, certain) in due_now {
+            self.hand_out(begun, head, absent(now, certain), context);
+        }
+    }
+
+    /// Ends the connection. Where it was `observed` to end, what did not come never will.
+    pub(super) fn end(&mut self, now: Timestamp, observed: bool, context: &mut Context<'_>) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        self.ended = observed;
+        let acknowledged = self.deferred.iter().map(|d| d.acknowledged).max();
+        while let Some(end) = self.requests.gap_end() {
+            self.give_up_requests(end, now, context);
+        }
+        self.give_up_requests(acknowledged.unwrap_or(0), now, context);
+        self.pump(now, context);
+        if let Some(asked) = self.requests.end(now) {
+            self.asked(asked, context);
+        }
+        let certain = observed && !self.responses.has_gap();
+        if let Some(answer) = self.responses.cut() {
+            self.answered(answer, context);
+        }
+        self.flush(now, certain, context);
+        self.unused(now, observed, context);
+    }
+
+    fn unused(&mut self, now: Timestamp, observed: bool, context: &mut Context<'_>) {
+        let Some(opened) = self.opened.filter(|_| !self.used && !self.reported_unused) else {
+            return;
+        };
+        self.reported_unused = true;
+        let certain = observed && self.losses == context.losses;
+        let fate = self.fate.unwrap_or(if certain { Fate::Unanswered } else { Fate::Unobserved });
+        let (connection, ends) = (self.id, self.ends);
+        (context.sink)(Finding::Unused(Unused { connection, ends, opened, ended: now, fate }));
+    }
+}
+
+fn head_size(head: &Result<RequestHead, Unreadable>) -> usize {
+    head.as_ref().map_or(0, RequestHead::size)
+}
+
+fn response(answer: Answer) -> Response {
+    Response::Answered { time: answer.time, head: answer.head, ttl: answer.ttl }
+}
+
+fn absent(time: Timestamp, certain: bool) -> Response {
+    if certain { Response::None { time } } else { Response::Unobserved }
+}

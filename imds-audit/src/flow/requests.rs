@@ -1,0 +1,314 @@
+//! The caller's direction of a connection, cut into requests.
+
+use std::mem;
+
+use imds_audit_ebpf::Task;
+
+use super::body::{Body, ChunkProgress, Chunks};
+use super::http::{HeadParser, Kind, Progress, RequestHead, begins_request};
+use super::stream::{Piece, Stream, Tag};
+use super::{Timestamp, Unreadable};
+
+/// What is known of a request from its first byte on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    pub(super) started: Timestamp,
+    pub(super) writer: Option<Task>,
+    pub(super) last_writer: Option<Task>,
+    /// How much of the response stream the caller had when it sent the first byte.
+    pub(super) acknowledged: Option<u64>,
+}
+
+/// A request that is as complete as it will ever be.
+pub(super) struct Asked {
+    pub(super) begun: Begun,
+    pub(super) head: Result<RequestHead, Unreadable>,
+    /// When the last byte of its head passed.
+    pub(super) completed: Timestamp,
+    /// Requests before it may have gone unseen.
+    pub(super) resynchronised: bool,
+}
+
+enum State {
+    /// Before a request line.
+    Idle,
+    Head(HeadParser, Begun),
+    Chunked(Chunks),
+    /// Where the next request begins is unknown: wait for an evident request line.
+    Unsynced,
+    /// No more HTTP comes: the sender has finished, or the connection was upgraded.
+    Quiet,
+}
+
+/// Cuts the caller's bytes into requests.
+///
+/// After a gap, or bytes that are not HTTP, it goes on at a segment that begins with an evident
+/// request line and acknowledges more of the response stream than any before: a caller that
+/// has received something new since is not in the middle of an older request. Without that
+/// proof, bytes chosen to look like a request line in a header's value would become a request.
+pub(super) struct Requests {
+    pub(super) stream: Stream,
+    state: State,
+    head_limit: usize,
+    fin: Option<u64>,
+    last_acknowledged: Option<u64>,
+    last_writer: Option<Task>,
+    resynchronised: bool,
+    not_http: bool,
+}
+
+impl Requests {
+    pub(super) fn new(head_limit: usize, held_limit: usize) -> Self {
+        Self {
+            stream: Stream::new(held_limit),
+            state: State::Idle,
+            head_limit,
+            fin: None,
+            last_acknowledged: None,
+            last_writer: None,
+            resynchronised: false,
+            not_http: false,
+        }
+    }
+
+    /// Begins at the first byte of the connection.
+    pub(super) fn open(&mut self, sequence: u32) {
+        let position = self.stream.position(sequence);
+        self.stream.seek(position);
+    }
+
+    /// Begins in the middle of a connection. Returns the rest of a request whose beginning
+    /// went unseen, where the bytes begin with one.
+    pub(super) fn join(&mut self, sequence: u32, payload: &[u8], tag: Tag) -> Option<Asked> {
+        let evident = begins_request(payload);
+        // A keep-alive probe carries one byte that was sent before.
+        if !evident && payload.len() <= 1 {
+            return None;
+        }
+        self.open(sequence);
+        if evident {
+            return None;
+        }
+        self.state = State::Unsynced;
+        let begun = self.begin(tag);
+        Some(self.asked(begun, Err(Unreadable::Cut), tag.time))
+    }
+
+    /// Notes where the response stream begins: a request that acknowledges no more than this
+    /// is the connection's first.
+    pub(super) fn responses_begin(&mut self, position: u64) {
+        self.last_acknowledged.get_or_insert(position);
+    }
+
+    pub(super) fn finish(&mut self, position: u64) {
+        self.fin.get_or_insert(position);
+    }
+
+    /// Takes what follows for something else than HTTP.
+    pub(super) fn silence(&mut self) {
+        self.state = State::Quiet;
+    }
+
+    /// Returns whether a request has begun that is not complete.
+    pub(super) fn within_head(&self) -> bool {
+        matches!(self.state, State::Head(..))
+    }
+
+    /// Returns whether the caller has sent all that it will send, and we have seen it.
+    pub(super) fn finished(&self) -> bool {
+        self.fin.is_some_and(|fin| self.stream.next().is_none_or(|next| next >= fin))
+    }
+
+    /// Returns whether every byte before `position` was seen.
+    pub(super) fn covers(&self, position: u64) -> bool {
+        self.stream.next().is_none_or(|next| {
+            position <= next || (self.fin == Some(next) && position == next.saturating_add(1))
+        })
+    }
+
+    /// Returns the furthest position that is known of: where a gap, if there is one, ends.
+    pub(super) fn gap_end(&self) -> Option<u64> {
+        let next = self.stream.next()?;
+        let held = self.stream.beyond_gap().map(|(position, _)| position);
+        held.or(self.fin).filter(|&position| position > next)
+    }
+
+    pub(super) fn size(&self) -> usize {
+        let head = match &self.state {
+            State::Head(parser, _) => parser.size(),
+            _ => 0,
+        };
+        head + self.stream.cost()
+    }
+
+    /// Reads on to the end of the next request's head.
+    pub(super) fn advance(&mut self) -> Option<Asked> {
+        while let Some(mut piece) = self.stream.take() {
+            let asked = self.read(&mut piece);
+            if !piece.bytes().is_empty() {
+                self.stream.give_back(piece);
+            }
+            if asked.is_some() {
+                return asked;
+            }
+        }
+        None
+    }
+
+    /// Gives up the bytes that are missing before `position`. Returns the request that they
+    /// belonged to, where there certainly was one.
+    pub(super) fn give_up(&mut self, position: u64, time: Timestamp) -> Option<Asked> {
+        let next = self.stream.next().filter(|&next| next < position)?;
+        let held = self.stream.beyond_gap().map(|(held, _)| held);
+        if held.is_none() && position == next.saturating_add(1) && !self.within_head() {
+            // One byte that is acknowledged and was never seen is the end's.
+            self.finish(next);
+            self.stream.seek(position);
+            return None;
+        }
+        self.stream.seek(held.map_or(position, |held| held.min(position)).max(next));
+        let tag = Tag { time, writer: None, acknowledged: None, ttl: None };
+        match mem::replace(&mut self.state, State::Unsynced) {
+            State::Head(_, begun) => Some(self.asked(begun, Err(Unreadable::Lost), time)),
+            State::Idle => {
+                let begun = self.begin(tag);
+                Some(self.asked(begun, Err(Unreadable::Lost), time))
+            }
+            State::Quiet => {
+                self.state = State::Quiet;
+                None
+            }
+            State::Chunked(_) | State::Unsynced => None,
+        }
+    }
+
+    /// Ends the stream where it stands. Returns the request that was cut by it.
+    pub(super) fn end(&mut self, time: Timestamp) -> Option<Asked> {
+        match mem::replace(&mut self.state, State::Quiet) {
+            State::Head(_, begun) => Some(self.asked(begun, Err(Unreadable::Cut), time)),
+            _ => None,
+        }
+    }
+
+    fn begin(&mut self, tag: Tag) -> Begun {
+        Begun {
+            started: tag.time,
+            writer: tag.writer,
+            last_writer: self.last_writer,
+            acknowledged: tag.acknowledged,
+        }
+    }
+
+    fn asked(
+        &mut self,
+        begun: Begun,
+        head: Result<RequestHead, Unreadable>,
+        completed: Timestamp,
+    ) -> Asked {
+        Asked { begun, head, completed, resynchronised: mem::take(&mut self.resynchronised) }
+    }
+
+    fn read(&mut self, piece: &mut Piece) -> Option<Asked> {
+        let tag = piece.tag;
+        let mut asked = None;
+        while asked.is_none() && !piece.bytes().is_empty() {
+            asked = self.step(piece);
+        }
+        self.last_writer = tag.writer.or(self.last_writer);
+        self.last_acknowledged = self.last_acknowledged.max(tag.acknowledged);
+        asked
+    }
+
+    fn step(&mut self, piece: &mut Piece) -> Option<Asked> {
+        let tag = piece.tag;
+        match &mut self.state {
+            State::Idle => {
+                let bytes = piece.bytes();
+                // RFC 9112, section 2.2: empty lines before a request line are ignored.
+                let empty = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+                if empty < bytes.len() {
+                    let begun = self.begin(tag);
+                    self.state =
+                        State::Head(HeadParser::new(Kind::Request, self.head_limit), begun);
+                }
+                piece.advance(empty);
+                None
+            }
+            State::Head(parser, _) => {
+                let progress = parser.push(piece.bytes());
+                match progress {
+                    Progress::Complete(used) => piece.advance(used),
+                    _ => piece.advance(usize::MAX),
+                }
+                self.head_read(progress, piece)
+            }
+            State::Chunked(chunks) => {
+                match chunks.push(piece.bytes()) {
+                    ChunkProgress::More => piece.advance(usize::MAX),
+                    ChunkProgress::Complete(used) => {
+                        piece.advance(used);
+                        self.state = State::Idle;
+                    }
+                    ChunkProgress::Invalid => {
+                        piece.advance(usize::MAX);
+                        self.state = State::Unsynced;
+                    }
+                }
+                None
+            }
+            State::Unsynced => {
+                let newer = tag.acknowledged.is_some()
+                    && self.last_acknowledged.is_none_or(|last| tag.acknowledged > Some(last));
+                if piece.first && newer && begins_request(piece.bytes()) {
+                    self.state = State::Idle;
+                    self.resynchronised = true;
+                } else {
+                    piece.advance(usize::MAX);
+                }
+                None
+            }
+            State::Quiet => {
+                piece.advance(usize::MAX);
+                None
+            }
+        }
+    }
+
+    fn head_read(&mut self, progress: Progress, piece: &mut Piece) -> Option<Asked> {
+        if progress == Progress::More {
+            return None;
+        }
+        let State::Head(parser, begun) = mem::replace(&mut self.state, State::Unsynced) else {
+            return None;
+        };
+        let head = match progress {
+            Progress::TooLong => Err(Unreadable::TooLong),
+            Progress::More | Progress::Invalid => Err(Unreadable::NotHttp),
+            Progress::Complete(_) => parser.into_request().ok_or(Unreadable::NotHttp),
+        };
+        match &head {
+            Ok(head) => self.body_follows(Body::of_request(head), piece),
+            Err(Unreadable::NotHttp) if mem::replace(&mut self.not_http, true) => return None,
+            Err(_) => {}
+        }
+        Some(self.asked(begun, head, piece.tag.time))
+    }
+
+    fn body_follows(&mut self, body: Body, piece: &mut Piece) {
+        match body {
+            Body::Length(length) => {
+                self.state = State::Idle;
+                let here = piece.bytes().len() as u64;
+                piece.advance(usize::try_from(length).unwrap_or(usize::MAX));
+                if let (Some(next), Some(beyond @ 1..)) =
+                    (self.stream.next(), length.checked_sub(here))
+                {
+                    self.stream.seek(next.saturating_add(beyond));
+                }
+            }
+            Body::Chunked => self.state = State::Chunked(Chunks::new()),
+            Body::UntilClose | Body::Unknown => self.state = State::Unsynced,
+            Body::Tunnel => self.state = State::Quiet,
+        }
+    }
+}

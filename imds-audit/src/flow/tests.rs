@@ -1,0 +1,525 @@
+//! The rules of the station, one test each.
+
+use std::net::SocketAddr;
+
+use super::*;
+
+mod laws;
+
+const ISN: u32 = 0xffff_fff0;
+const SERVICE: u32 = 7_000;
+const V1: &[u8] = b"GET /latest/meta-data/ HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n";
+const V2: &[u8] = b"GET /latest/user-data HTTP/1.1\r\nX-aws-ec2-metadata-token: abc\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+
+fn ends() -> Ends {
+    let endpoint = SocketAddr::from(([169, 254, 169, 254], 80));
+    Ends { source: None, endpoint, mapped: false, netns: None }
+}
+
+/// A connection's two sides, as a test writes them: offsets count from the first byte.
+struct Rig {
+    tracker: Tracker,
+    findings: Vec<Finding>,
+    time: u64,
+    id: u64,
+}
+
+#[derive(Clone, Default)]
+struct Packet {
+    response: bool,
+    at: u32,
+    ack: Option<u32>,
+    length: Option<u32>,
+    payload: Vec<u8>,
+    syn: bool,
+    fin: bool,
+    rst: bool,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
+        Self { tracker: Tracker::new(limits), findings: Vec::new(), time: 1, id: 1 }
+    }
+
+    fn opened() -> Self {
+        let mut rig = Self::new();
+        rig.open();
+        rig
+    }
+
+    fn open(&mut self) {
+        self.send(&Packet { syn: true, ..Packet::default() });
+        self.send(&Packet { syn: true, response: true, ack: Some(0), ..Packet::default() });
+    }
+
+    fn send(&mut self, packet: &Packet) {
+        let (own, other) = if packet.response { (SERVICE, ISN) } else { (ISN, SERVICE) };
+        let base = own.wrapping_add(u32::from(!packet.syn));
+        let segment = Segment {
+            connection: ConnectionId(self.id),
+            ends: ends(),
+            direction: if packet.response { Direction::Response } else { Direction::Request },
+            time: Timestamp(self.time),
+            sequence: base.wrapping_add(packet.at),
+            acknowledgment: packet.ack.map(|ack| other.wrapping_add(1).wrapping_add(ack)),
+            syn: packet.syn,
+            fin: packet.fin,
+            rst: packet.rst,
+            length: packet.length.unwrap_or(packet.payload.len() as u32),
+            payload: &packet.payload,
+            ttl: packet.response.then_some(64),
+            writer: None,
+        };
+        self.tracker.segment(&segment, &mut |f| self.findings.push(f));
+    }
+
+    fn ask(&mut self, at: usize, ack: usize, payload: &[u8]) {
+        let payload = payload.to_vec();
+        self.send(&Packet { at: at as u32, ack: Some(ack as u32), payload, ..Packet::default() });
+    }
+
+    /// A response of which only the first bytes were captured, as the kernel half sends it.
+    fn answer(&mut self, at: usize, ack: usize, payload: &[u8], length: usize) {
+        self.send(&Packet {
+            response: true,
+            at: at as u32,
+            ack: Some(ack as u32),
+            length: Some(length as u32),
+            payload: payload.to_vec(),
+            ..Packet::default()
+        });
+    }
+
+    fn fin(&mut self, response: bool, at: usize, ack: usize) {
+        let (at, ack) = (at as u32, Some(ack as u32));
+        self.send(&Packet { response, at, ack, fin: true, ..Packet::default() });
+    }
+
+    fn seconds(&mut self, seconds: u64) {
+        self.time += seconds * 1_000_000_000;
+        self.tracker.expire(Timestamp(self.time), &mut |f| self.findings.push(f));
+    }
+
+    fn finish(&mut self) {
+        self.tracker.finish(Timestamp(self.time), &mut |f| self.findings.push(f));
+        assert!(self.tracker.is_empty());
+        assert_eq!(self.tracker.buffered(), 0);
+        assert_eq!(self.tracker.next_deadline(), None);
+    }
+
+    /// The findings so far, each in a few words.
+    fn told(&mut self) -> Vec<String> {
+        self.findings.drain(..).map(|f| tell(&f)).collect()
+    }
+}
+
+fn tell(finding: &Finding) -> String {
+    match finding {
+        Finding::Unused(unused) => format!("unused {:?}", unused.fate),
+        Finding::Exchange(exchange) => {
+            let request = match &exchange.request.head {
+                Err(why) => format!("{why:?}"),
+                Ok(head) => {
+                    let token = head.header("x-AWS-ec2-metadata-token");
+                    let target = String::from_utf8_lossy(head.target());
+                    let method = String::from_utf8_lossy(head.method());
+                    match token.map(String::from_utf8_lossy) {
+                        Some(token) => format!("{method} {target} [{token}]"),
+                        None => format!("{method} {target}"),
+                    }
+                }
+            };
+            let response = match &exchange.response {
+                Response::Answered { head, .. } => head.status().to_string(),
+                Response::None { .. } => "none".to_owned(),
+                Response::Unobserved => "unobserved".to_owned(),
+            };
+            format!("{request} -> {response}")
+        }
+    }
+}
+
+const TOLD_V1: &str = "GET /latest/meta-data/ -> 200";
+const TOLD_V2: &str = "GET /latest/user-data [abc] -> 200";
+
+#[test]
+fn keep_alive_connection_with_v1_and_v2_gives_both_with_unseen_bodies() {
+    let mut rig = Rig::opened();
+    let response = OK.len() + 5;
+    rig.ask(0, 0, V1);
+    rig.answer(0, V1.len(), OK, response);
+    rig.ask(V1.len(), response, V2);
+    rig.answer(response, V1.len() + V2.len(), OK, response);
+    assert_eq!(rig.told(), [TOLD_V1, TOLD_V2]);
+    assert_eq!(rig.tracker.counters(), Counters::default());
+}
+
+#[test]
+fn requests_in_one_segment_pair_in_order() {
+    let mut rig = Rig::opened();
+    let both = [V1, V2].concat();
+    rig.ask(0, 0, &both);
+    rig.answer(0, both.len(), b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", 48);
+    rig.answer(48, both.len(), OK, OK.len() + 5);
+    assert_eq!(rig.told(), ["GET /latest/meta-data/ -> 401", TOLD_V2]);
+}
+
+#[test]
+fn response_to_head_has_no_body_whatever_its_length_says() {
+    let mut rig = Rig::opened();
+    let head = b"HEAD / HTTP/1.1\r\n\r\n";
+    rig.ask(0, 0, head);
+    rig.answer(0, head.len(), OK, OK.len());
+    rig.ask(head.len(), OK.len(), V2);
+    rig.answer(OK.len(), head.len() + V2.len(), OK, OK.len() + 5);
+    assert_eq!(rig.told(), ["HEAD / -> 200", TOLD_V2]);
+}
+
+#[test]
+fn continue_is_not_the_answer() {
+    let mut rig = Rig::opened();
+    let put = b"PUT /x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
+    rig.ask(0, 0, put);
+    let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+    rig.answer(0, put.len(), interim, interim.len());
+    rig.ask(put.len(), interim.len(), b"GET ");
+    assert!(rig.told().is_empty());
+    rig.answer(interim.len(), put.len() + 4, OK, OK.len() + 5);
+    rig.ask(put.len() + 4, interim.len() + OK.len() + 5, V1);
+    rig.answer(interim.len() + OK.len() + 5, put.len() + 4 + V1.len(), OK, OK.len() + 5);
+    assert_eq!(rig.told(), ["PUT /x -> 200", TOLD_V1]);
+}
+
+#[test]
+fn chunked_bodies_are_followed_where_captured_and_passed_over_where_not() {
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
+    let body = b"5;x=y\r\nHTTP/\r\n0\r\nTrailer: 1\r\n\r\n";
+    let whole = [&head[..], body].concat();
+    for captured in [whole.len(), head.len()] {
+        let mut rig = Rig::opened();
+        rig.ask(0, 0, V1);
+        rig.answer(0, V1.len(), &whole[..captured], whole.len());
+        rig.ask(V1.len(), whole.len(), V2);
+        rig.answer(whole.len(), V1.len() + V2.len(), OK, OK.len() + 5);
+        assert_eq!(rig.told(), [TOLD_V1, TOLD_V2], "captured {captured}");
+    }
+}
+
+#[test]
+fn chunked_request_body_is_no_request() {
+    let mut rig = Rig::opened();
+    let put = b"PUT / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let body = b"10\r\nGET / HTTP/1.1\r\n\r\n0\r\n\r\n";
+    let all = [&put[..], body, V2].concat();
+    rig.ask(0, 0, &all);
+    rig.finish();
+    assert_eq!(rig.told(), ["PUT / -> unobserved", "GET /latest/user-data [abc] -> unobserved"]);
+}
+
+#[test]
+fn body_until_close_hides_no_response() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, &[V1, V2].concat());
+    let total = V1.len() + V2.len();
+    rig.answer(0, total, b"HTTP/1.0 200 OK\r\n\r\n", 19);
+    rig.answer(19, total, OK, OK.len());
+    rig.fin(true, 19 + OK.len(), total);
+    assert_eq!(rig.told(), [TOLD_V1, "GET /latest/user-data [abc] -> none"]);
+}
+
+#[test]
+fn gap_in_a_request_is_lost_and_the_next_request_is_read() {
+    let mut rig = Rig::opened();
+    let response = OK.len() + 5;
+    rig.ask(0, 0, &V1[..10]);
+    rig.ask(30, 0, &V1[30..]);
+    rig.answer(0, V1.len(), OK, response);
+    assert!(rig.told().is_empty());
+    rig.seconds(1);
+    assert_eq!(rig.told(), ["Lost -> 200"]);
+    rig.ask(V1.len(), response, V2);
+    rig.answer(response, V1.len() + V2.len(), OK, response);
+    assert_eq!(rig.told(), [TOLD_V2]);
+}
+
+#[test]
+fn header_value_that_looks_like_a_request_after_a_gap_is_not_one() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, b"GET / HTTP/1.1\r\n");
+    rig.ask(50, 0, b"GET /forged HTTP/1.1\r\n\r\n");
+    rig.finish();
+    assert_eq!(rig.told(), ["Lost -> unobserved"]);
+}
+
+#[test]
+fn missed_response_leaves_the_next_to_its_own_request() {
+    let mut rig = Rig::opened();
+    let response = OK.len() + 5;
+    rig.ask(0, 0, V1);
+    rig.ask(V1.len(), response, V2);
+    rig.answer(response, V1.len() + V2.len(), OK, response);
+    rig.seconds(1);
+    assert_eq!(rig.told(), ["GET /latest/meta-data/ -> unobserved", TOLD_V2]);
+}
+
+#[test]
+fn missed_response_of_a_pipelining_caller_is_never_guessed() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, &[V1, V2].concat());
+    rig.answer(43, V1.len() + V2.len(), OK, OK.len() + 5);
+    rig.seconds(30);
+    assert_eq!(
+        rig.told(),
+        ["GET /latest/meta-data/ -> unobserved", "GET /latest/user-data [abc] -> unobserved"]
+    );
+}
+
+#[test]
+fn connection_joined_in_the_middle_of_a_head_is_not_v1() {
+    let mut rig = Rig::new();
+    rig.ask(1_000, 500, b"Host: x\r\n\r\n");
+    rig.ask(1_011, 600, V2);
+    rig.answer(600, 1_011 + V2.len(), OK, OK.len() + 5);
+    assert_eq!(rig.told(), ["Cut -> unobserved", TOLD_V2]);
+}
+
+#[test]
+fn connection_joined_at_a_request_line_is_read() {
+    let mut rig = Rig::new();
+    rig.ask(1_000, 500, V1);
+    rig.answer(500, 1_000 + V1.len(), OK, OK.len() + 5);
+    assert_eq!(rig.told(), [TOLD_V1]);
+}
+
+#[test]
+fn data_in_the_syn_is_read() {
+    let mut rig = Rig::new();
+    rig.send(&Packet { syn: true, payload: V1.to_vec(), ..Packet::default() });
+    rig.send(&Packet {
+        syn: true,
+        response: true,
+        ack: Some(V1.len() as u32),
+        ..Packet::default()
+    });
+    rig.ask(0, 0, V1);
+    rig.answer(0, V1.len(), OK, OK.len());
+    assert_eq!(rig.told(), [TOLD_V1]);
+}
+
+#[test]
+fn retransmission_with_other_cuts_and_other_bytes_changes_nothing() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, &V2[..20]);
+    rig.ask(10, 0, &[&V2[10..20], b"XX"].concat());
+    rig.ask(5, 0, &V2[5..]);
+    rig.answer(0, V2.len(), OK, OK.len());
+    rig.ask(0, 0, V2);
+    rig.finish();
+    // The bytes that came first are those that the service took.
+    let told = rig.told();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].ends_with("200"), "{told:?}");
+}
+
+#[test]
+fn request_without_an_answer_is_handed_out_at_its_deadline_and_a_late_one_is_dropped() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, V1);
+    let due = 1 + 30 * 1_000_000_000;
+    assert_eq!(rig.tracker.next_deadline(), Some(Timestamp(due)));
+    rig.seconds(29);
+    assert!(rig.told().is_empty());
+    rig.seconds(1);
+    assert_eq!(rig.told(), ["GET /latest/meta-data/ -> none"]);
+    rig.ask(V1.len(), 0, V2);
+    rig.answer(0, V1.len(), b"HTTP/1.1 503 Late\r\nContent-Length: 0\r\n\r\n", 40);
+    rig.answer(40, V1.len() + V2.len(), OK, OK.len() + 5);
+    assert_eq!(rig.told(), [TOLD_V2]);
+    assert_eq!(rig.tracker.counters().late_responses, 1);
+}
+
+#[test]
+fn loss_makes_a_missing_response_uncertain_only_for_what_was_open() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, V1);
+    rig.tracker.lost();
+    rig.ask(V1.len(), 0, V2);
+    rig.seconds(30);
+    assert_eq!(
+        rig.told(),
+        ["GET /latest/meta-data/ -> unobserved", "GET /latest/user-data [abc] -> none"]
+    );
+}
+
+#[test]
+fn end_from_the_caller_alone_keeps_waiting_and_from_the_service_does_not() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, V1);
+    rig.fin(false, V1.len(), 0);
+    assert!(rig.told().is_empty());
+    rig.fin(true, 0, V1.len() + 1);
+    assert_eq!(rig.told(), ["GET /latest/meta-data/ -> none"]);
+    assert!(rig.tracker.is_empty());
+    rig.ask(0, 0, V1);
+    rig.finish();
+    assert!(rig.told().is_empty());
+}
+
+#[test]
+fn reset_ends_with_what_is_known() {
+    for response in [false, true] {
+        let mut rig = Rig::opened();
+        rig.ask(0, 0, &[V1, &V2[..20]].concat());
+        rig.send(&Packet { rst: true, response, at: response.into(), ..Packet::default() });
+        assert_eq!(rig.told(), ["GET /latest/meta-data/ -> none", "Cut -> none"]);
+        assert!(rig.tracker.is_empty());
+    }
+}
+
+#[test]
+fn caller_that_acknowledges_unseen_bytes_before_its_end_was_answered_unobserved() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, V1);
+    rig.fin(false, V1.len(), 300);
+    rig.send(&Packet { rst: true, response: true, ..Packet::default() });
+    assert_eq!(rig.told(), ["GET /latest/meta-data/ -> unobserved"]);
+}
+
+#[test]
+fn bytes_that_are_not_http_are_told_once() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, b"\x16\x03\x01\x00\xff");
+    rig.ask(5, 0, b"\x16\x03\x01\x00\xff");
+    rig.fin(false, 10, 0);
+    rig.finish();
+    assert_eq!(rig.told(), ["NotHttp -> unobserved"]);
+    for line in ["GET /\r\n", "GET  HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n", "G(T / HTTP/1.1\r\n"] {
+        let mut rig = Rig::opened();
+        rig.ask(0, 0, line.as_bytes());
+        rig.finish();
+        assert_eq!(rig.told(), ["NotHttp -> unobserved"], "{line}");
+    }
+}
+
+#[test]
+fn head_over_the_limit_is_too_long() {
+    let mut rig = Rig::opened();
+    let long = [b"GET / HTTP/1.1\r\nA: ".to_vec(), vec![b'a'; 70_000]].concat();
+    for (i, part) in long.chunks(4096).enumerate() {
+        rig.ask(i * 4096, 0, part);
+        assert!(rig.tracker.buffered() <= 300_000);
+    }
+    rig.seconds(30);
+    assert_eq!(rig.told(), ["TooLong -> none"]);
+}
+
+#[test]
+fn token_at_the_end_of_a_long_head_in_single_bytes_takes_linear_time() {
+    let mut rig = Rig::opened();
+    let fill = "a".repeat(31 << 10);
+    let head = format!("GET / HTTP/1.1\r\nA: {fill}\r\nX-aws-ec2-metadata-token: t\r\n\r\n");
+    let begun = std::time::Instant::now();
+    for (i, byte) in head.bytes().enumerate() {
+        rig.ask(i, 0, &[byte]);
+    }
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    rig.answer(0, head.len(), OK, OK.len());
+    assert_eq!(rig.told(), ["GET / [t] -> 200"]);
+}
+
+#[test]
+fn unused_connections_tell_their_fate() {
+    let mut rig = Rig::new();
+    let id = ConnectionId(1);
+    rig.tracker.opened(id, ends(), Timestamp(1), &mut |f| rig.findings.push(f));
+    rig.send(&Packet { syn: true, ..Packet::default() });
+    rig.send(&Packet { rst: true, response: true, ack: Some(0), ..Packet::default() });
+    assert_eq!(rig.told(), ["unused Refused"]);
+    rig.tracker.opened(id, ends(), Timestamp(1), &mut |f| rig.findings.push(f));
+    rig.seconds(60);
+    assert_eq!(rig.told(), ["unused Unanswered"]);
+    rig.id = 2;
+    rig.open();
+    rig.fin(false, 0, 0);
+    assert_eq!(rig.told(), ["unused Accepted"]);
+    rig.id = 3;
+    rig.send(&Packet { syn: true, ..Packet::default() });
+    rig.tracker.lost();
+    rig.seconds(60);
+    assert_eq!(rig.told(), ["unused Unobserved"]);
+}
+
+#[test]
+fn eviction_hands_out_the_connection_that_was_silent_longest() {
+    let mut rig = Rig::with(Limits { connections: 2, ..Limits::default() });
+    for id in 1..=3 {
+        rig.id = id;
+        rig.open();
+        rig.ask(0, 0, V1);
+    }
+    assert_eq!(rig.tracker.len(), 2);
+    assert_eq!(rig.tracker.counters().evicted, 1);
+    assert_eq!(rig.told(), ["GET /latest/meta-data/ -> unobserved"]);
+}
+
+#[test]
+fn too_many_pending_requests_are_handed_out_unobserved() {
+    let mut rig = Rig::with(Limits { pending: 2, ..Limits::default() });
+    rig.open();
+    rig.ask(0, 0, &[V1, V1, V1].concat());
+    assert_eq!(rig.told(), ["GET /latest/meta-data/ -> unobserved"; 2]);
+    assert_eq!(rig.tracker.counters().pending_overflows, 1);
+}
+
+#[test]
+fn idle_connection_is_forgotten_and_found_again() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, V1);
+    rig.answer(0, V1.len(), OK, OK.len() + 5);
+    rig.seconds(600);
+    assert!(rig.tracker.is_empty());
+    rig.ask(V1.len(), OK.len() + 5, V2);
+    rig.answer(OK.len() + 5, V1.len() + V2.len(), OK, OK.len() + 5);
+    assert_eq!(rig.told(), [TOLD_V1, TOLD_V2]);
+}
+
+fn header(lines: &str) -> Option<String> {
+    let head = format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n");
+    let head = RequestHead::parse(head.as_bytes()).unwrap();
+    head.header("X-aws-ec2-metadata-token").map(|v| String::from_utf8_lossy(v).into_owned())
+}
+
+#[test]
+fn only_a_line_with_exactly_the_name_is_the_header() {
+    assert_eq!(header("x-AWS-ec2-metadata-TOKEN:  abc\t").as_deref(), Some("abc"));
+    assert_eq!(header("X-aws-ec2-metadata-token:").as_deref(), Some(""));
+    assert_eq!(header("X-aws-ec2-metadata-token:\r\n\tabc").as_deref(), Some("abc"));
+    assert_eq!(header("X-aws-ec2-metadata-token: a\0\x1bb").as_deref(), Some("a\0\x1bb"));
+    assert_eq!(header("A: b\nX-aws-ec2-metadata-token: c\n").as_deref(), Some("c"));
+    assert_eq!(header("X-aws-ec2-metadata-token : abc"), None);
+    assert_eq!(header("X-aws-ec2-metadata-token-ttl-seconds: 60"), None);
+    assert_eq!(header("A: b\r\n X-aws-ec2-metadata-token: abc"), None);
+    assert_eq!(header(" X-aws-ec2-metadata-token: abc"), None);
+    assert_eq!(header("X-aws-ec2-metadata-token"), None);
+}
+
+#[test]
+fn absolute_form_bare_line_feeds_and_leading_empty_lines_are_read() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, b"\r\n\nGET http://169.254.169.254/latest/ HTTP/1.0\nA: b\n\n");
+    rig.finish();
+    assert_eq!(rig.told(), ["GET http://169.254.169.254/latest/ -> unobserved"]);
+}
+
+#[test]
+fn heads_never_print_values() {
+    let head = RequestHead::parse(b"GET /secret HTTP/1.1\r\nA: secret\r\n\r\n").unwrap();
+    let response = ResponseHead::parse(b"HTTP/1.1 200\r\nA: secret\r\n\r\n").unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(!format!("{head:?}{response:?}").contains("secret"));
+}

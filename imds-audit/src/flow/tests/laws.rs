@@ -1,0 +1,156 @@
+//! What holds for whatever the network does.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Three exchanges of a caller that keeps its connection, with bodies captured.
+fn conversation() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let put = b"PUT /latest/api/token HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc".to_vec();
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let last = b"HTTP/1.1 404 Not Found\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
+    (
+        vec![put, V2.to_vec(), V1.to_vec()],
+        vec![chunked.to_vec(), [interim, OK, b"hello"].concat(), last.to_vec()],
+    )
+}
+
+const CONVERSATION: [&str; 3] = [
+    "PUT /latest/api/token -> 200",
+    "GET /latest/user-data [abc] -> 200",
+    "GET /latest/meta-data/ -> 404",
+];
+
+/// Cuts the conversation into packets at `cuts`, with repetitions, in any order.
+fn packets(cuts: &[(usize, usize, u32)]) -> Vec<Packet> {
+    let (requests, responses) = conversation();
+    let mut ordered = Vec::new();
+    let (mut asked, mut answered) = (0, 0);
+    let mut cuts = cuts.iter().cycle();
+    for (request, response) in requests.iter().zip(&responses) {
+        for (bytes, at, ack, is_response) in
+            [(request, asked, answered, false), (response, answered, asked + request.len(), true)]
+        {
+            let mut from = 0;
+            while from < bytes.len() {
+                let &(length, overlap, order) = cuts.next().unwrap();
+                let to = (from + length).min(bytes.len());
+                let start = from.saturating_sub(overlap);
+                ordered.push((
+                    order,
+                    Packet {
+                        response: is_response,
+                        at: (at + start) as u32,
+                        ack: Some(ack as u32),
+                        payload: bytes[start..to].to_vec(),
+                        ..Packet::default()
+                    },
+                ));
+                from = to;
+            }
+        }
+        asked += request.len();
+        answered += response.len();
+    }
+    ordered.sort_by_key(|(order, _)| *order);
+    ordered.into_iter().map(|(_, packet)| packet).collect()
+}
+
+fn cuts() -> impl Strategy<Value = Vec<(usize, usize, u32)>> {
+    prop::collection::vec((1usize..60, 0usize..20, any::<u32>()), 1..40)
+}
+
+proptest! {
+    #[test]
+    fn any_cut_in_any_order_gives_the_same_exchanges(cuts in cuts(), again in any::<prop::sample::Index>()) {
+        let packets = packets(&cuts);
+        let mut rig = Rig::opened();
+        for packet in &packets {
+            rig.send(packet);
+            rig.send(&packets[again.index(packets.len())]);
+        }
+        rig.finish();
+        prop_assert_eq!(rig.told(), CONVERSATION);
+    }
+
+    #[test]
+    fn interleaved_connections_do_not_influence_each_other(a in cuts(), b in cuts()) {
+        let (a, b) = (packets(&a), packets(&b));
+        let mut rig = Rig::new();
+        for id in 1..=2 {
+            rig.id = id;
+            rig.open();
+        }
+        for i in 0..a.len().max(b.len()) {
+            for (id, packets) in [(1, &a), (2, &b)] {
+                rig.id = id;
+                if let Some(packet) = packets.get(i) {
+                    rig.send(packet);
+                }
+            }
+        }
+        rig.finish();
+        for id in 1..=2 {
+            let mine = rig.findings.iter().filter(|f| match f {
+                Finding::Exchange(e) => e.connection == ConnectionId(id),
+                Finding::Unused(u) => u.connection == ConnectionId(id),
+            });
+            prop_assert_eq!(mine.map(tell).collect::<Vec<_>>(), CONVERSATION);
+        }
+    }
+
+    #[test]
+    fn arbitrary_segments_neither_panic_nor_exceed_the_bounds(
+        segments in prop::collection::vec(
+            (
+                (0u64..6, any::<bool>(), 0u8..32, 0u64..40),
+                (prop_oneof![0u32..400, any::<u32>()], prop::option::of(prop_oneof![0u32..400, any::<u32>()])),
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..300),
+                    "((GET|PUT|HEAD) /[a-z]* HTTP/1.1\r\n(Content-Length: [0-9]{1,20}\r\n|Transfer-Encoding: chunked\r\n)?(\r\n)?){0,4}".prop_map(String::into_bytes),
+                    "(HTTP/1.[01] (100|101|200|204|401)\r\n(Content-Length: [0-9]{1,20}\r\n|Transfer-Encoding: chunked\r\n)?(\r\n)?){0,4}".prop_map(String::into_bytes),
+                ],
+            ),
+            0..120,
+        )
+    ) {
+        let limits = Limits { connections: 4, buffered: 6_000, head: 400, held: 2_000, pending: 3, ended: 2, ..Limits::default() };
+        let mut rig = Rig::with(limits);
+        for ((id, response, flags, seconds), (at, ack), payload) in segments {
+            rig.id = id;
+            rig.send(&Packet {
+                response, at, ack, payload, length: None,
+                syn: flags == 1, fin: flags == 2, rst: flags == 3,
+            });
+            prop_assert!(rig.tracker.len() <= 4);
+            prop_assert!(rig.tracker.buffered() <= 6_000);
+            if flags == 4 {
+                rig.tracker.lost();
+            }
+            if flags == 5 {
+                rig.seconds(seconds);
+                prop_assert!(rig.tracker.next_deadline().is_none_or(|d| d > Timestamp(rig.time)));
+            }
+        }
+        rig.finish();
+    }
+
+    #[test]
+    fn whatever_httparse_accepts_is_read_the_same(
+        bytes in "\r?\n?(GET|PUT|[!-~]{1,5}) [ -~]{1,10} HTTP/1.[01]\r?\n([!-~]{1,4}:[ \t]*[ -~\t]{0,8}[ \t]*\r?\n| [a-z:]{1,4}\r\n){0,5}\r?\n[a-z]{0,4}"
+    ) {
+        let mut headers = [httparse::EMPTY_HEADER; 16];
+        let mut theirs = httparse::Request::new(&mut headers);
+        if let Ok(httparse::Status::Complete(used)) = theirs.parse(bytes.as_bytes()) {
+            let ours = RequestHead::parse(&bytes.as_bytes()[..used]);
+            prop_assert!(ours.is_some());
+            let ours = ours.unwrap();
+            prop_assert_eq!(Some(ours.method()), theirs.method.map(str::as_bytes));
+            prop_assert_eq!(Some(ours.target()), theirs.path.map(str::as_bytes));
+            prop_assert_eq!(Some(ours.minor_version()), theirs.version);
+            let theirs: Vec<_> = theirs.headers.iter().map(|h| (h.name.as_bytes(), h.value)).collect();
+            prop_assert_eq!(ours.headers().collect::<Vec<_>>(), theirs);
+        }
+    }
+}
