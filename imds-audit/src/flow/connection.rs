@@ -300,7 +300,7 @@ impl Connection {
             if let Some(asked) = self.requests.end(now) {
                 self.asked(asked, context);
             }
-            if self.pending.iter().all(|p| p.head.is_none()) {
+            if !self.waits() {
                 self.end(now, true, context);
             }
         }
@@ -325,7 +325,7 @@ impl Connection {
         }
         if let Some(acknowledged) = begun.acknowledged
             && !self.pipelines
-            && self.responses.needs_sync(acknowledged)
+            && self.responses.needs_sync(acknowledged, self.waits())
         {
             self.flush(completed, false, context);
             self.responses.expect(acknowledged);
@@ -354,6 +354,10 @@ impl Connection {
             deadline: completed.after(context.limits.response_timeout),
             losses: context.losses,
         });
+    }
+
+    fn waits(&self) -> bool {
+        self.pending.iter().any(|p| p.head.is_some())
     }
 
     fn answered(&mut self, answer: Answer, context: &mut Context<'_>) {

@@ -73,12 +73,13 @@ impl Responses {
     }
 
     /// Returns whether a request that acknowledges `acknowledged` tells better than we know
-    /// where its response begins.
-    pub(super) fn needs_sync(&self, acknowledged: u64) -> bool {
+    /// where its response begins. Where `waiting` requests come before it, a body whose end is
+    /// not in sight may only be late: its gap is then given up in time.
+    pub(super) fn needs_sync(&self, acknowledged: u64, waiting: bool) -> bool {
         let Some(next) = self.stream.next() else { return true };
         match self.state {
             State::Head(..) => false,
-            State::Chunked(_) | State::UntilClose => acknowledged > next,
+            State::Chunked(_) | State::UntilClose => !waiting && acknowledged > next,
             State::Unsynced => true,
         }
     }
