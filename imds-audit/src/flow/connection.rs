@@ -1,17 +1,18 @@
 //! One connection: both directions, and which response answers which request.
 
+mod pairing;
+
 use std::collections::VecDeque;
 
 use zeroize::Zeroizing;
 
-use super::body::Body;
 use super::limits::{Counters, Limits};
-use super::requests::{Asked, Begun, Requests};
+use super::requests::{Begun, Requests};
 use super::responses::{Answer, Responses};
 use super::stream::Tag;
 use super::{
-    ConnectionId, Direction, Ends, Exchange, Fate, Finding, Request, RequestHead, Response,
-    Segment, Timestamp, Unreadable, Unused,
+    ConnectionId, Direction, Ends, Fate, Finding, RequestHead, Response, Segment, Timestamp,
+    Unreadable, Unused,
 };
 
 /// What a deferred segment costs beside its bytes.
@@ -189,11 +190,12 @@ impl Connection {
             self.opened.get_or_insert(segment.time);
             self.requests.open(data);
         }
-        if self.requests.stream.next().is_none() && !segment.payload.is_empty() {
-            if let Some(asked) = self.requests.join(data, segment.payload, tag) {
-                self.used = true;
-                self.hand_out(asked.begun, asked.head, Response::Unobserved, context);
-            }
+        if self.requests.stream.next().is_none()
+            && !segment.payload.is_empty()
+            && let Some(asked) = self.requests.join(data, segment.payload, tag)
+        {
+            self.used = true;
+            self.hand_out(asked.begun, asked.head, Response::Unobserved, context);
         }
         let position = self.requests.stream.position(data);
         if !self.requests.stream.insert(position, segment.payload, tag) {
@@ -313,139 +315,6 @@ impl Connection {
         Some(deferred)
     }
 
-    fn asked(&mut self, asked: Asked, context: &mut Context<'_>) {
-        let Asked { begun, head, completed, resynchronised } = asked;
-        self.used = true;
-        self.pipelines |=
-            begun.acknowledged.is_some_and(|now| self.last_asked.is_some_and(|last| now <= last));
-        self.last_asked = self.last_asked.max(begun.acknowledged);
-        if resynchronised {
-            self.flush(completed, false, context);
-            self.responses.lose_sync();
-        }
-        if let Some(acknowledged) = begun.acknowledged
-            && !self.pipelines
-            && self.responses.needs_sync(acknowledged, self.waits())
-        {
-            self.flush(completed, false, context);
-            self.responses.expect(acknowledged);
-        }
-        if let Some(answer) = self.early.take() {
-            self.hand_out(begun, head, response(answer), context);
-            return;
-        }
-        if self.service_ended {
-            let certain = !self.responses.has_gap() && self.losses == context.losses;
-            self.hand_out(begun, head, absent(completed, certain), context);
-            return;
-        }
-        if self.pending.len() >= context.limits.pending {
-            context.counters.pending_overflows += 1;
-            self.flush(completed, false, context);
-            self.pipelines = true;
-            self.responses.lose_sync();
-        }
-        let method = head.as_ref().map_or(&b""[..], RequestHead::method);
-        self.pending.push_back(Pending {
-            to_head: method == b"HEAD",
-            to_connect: method == b"CONNECT",
-            begun,
-            head: Some(head),
-            deadline: completed.after(context.limits.response_timeout),
-            losses: context.losses,
-        });
-    }
-
-    fn waits(&self) -> bool {
-        self.pending.iter().any(|p| p.head.is_some())
-    }
-
-    fn answered(&mut self, answer: Answer, context: &mut Context<'_>) {
-        let status = answer.head.status();
-        if (100..200).contains(&status) && status != 101 {
-            self.responses.body_follows(Body::of_response(&answer.head, false, false));
-            return;
-        }
-        let pending = self.pending.pop_front();
-        let (to_head, to_connect) =
-            pending.as_ref().map_or((false, false), |p| (p.to_head, p.to_connect));
-        let body = Body::of_response(&answer.head, to_head, to_connect);
-        match pending {
-            Some(Pending { begun, head: Some(head), .. }) => {
-                self.hand_out(begun, head, response(answer), context);
-            }
-            Some(Pending { head: None, .. }) => context.counters.late_responses += 1,
-            None if self.requests.within_head() && self.early.is_none() => {
-                self.early = Some(answer);
-            }
-            None => context.counters.unpaired_responses += 1,
-        }
-        if body == Body::Tunnel {
-            self.requests.silence();
-        }
-        self.responses.body_follows(body);
-    }
-
-    /// Takes request bytes before `position` as lost.
-    fn give_up_requests(&mut self, position: u64, now: Timestamp, context: &mut Context<'_>) {
-        if self.requests.covers(position) {
-            return;
-        }
-        context.counters.request_gaps += 1;
-        while !self.requests.covers(position) {
-            if let Some(asked) = self.requests.give_up(position, now) {
-                self.asked(asked, context);
-            }
-            while let Some(asked) = self.requests.advance() {
-                self.asked(asked, context);
-            }
-        }
-    }
-
-    /// Takes the response head that is missing as lost.
-    fn give_up_responses(&mut self, context: &mut Context<'_>) {
-        context.counters.response_gaps += 1;
-        if let Some(answer) = self.responses.cut() {
-            self.answered(answer, context);
-        }
-        let next = self.responses.next();
-        let newest = self.pending.back().and_then(|p| p.begun.acknowledged);
-        let newest = newest.filter(|&a| !self.pipelines && Some(a) > next);
-        let last = newest.and_then(|_| self.pending.pop_back());
-        self.flush(self.active, false, context);
-        self.pending.extend(last);
-        match newest {
-            Some(acknowledged) => self.responses.expect(acknowledged),
-            None => self.responses.lose_sync(),
-        }
-    }
-
-    /// Hands out all requests that wait; where `certain`, no response came.
-    fn flush(&mut self, now: Timestamp, certain: bool, context: &mut Context<'_>) {
-        for pending in std::mem::take(&mut self.pending) {
-            if let Some(head) = pending.head {
-                let response = absent(now, certain && pending.losses == context.losses);
-                self.hand_out(pending.begun, head, response, context);
-            }
-        }
-    }
-
-    fn hand_out(
-        &self,
-        begun: Begun,
-        head: Result<RequestHead, Unreadable>,
-        response: Response,
-        context: &mut Context<'_>,
-    ) {
-        let Begun { started, writer, last_writer, acknowledged: _ } = begun;
-        (context.sink)(Finding::Exchange(Exchange {
-            connection: self.id,
-            ends: self.ends,
-            request: Request { started, head, writer, last_writer },
-            response,
-        }));
-    }
-
     /// Does what is due at `now`.
     pub(super) fn expire(&mut self, now: Timestamp, context: &mut Context<'_>) {
         let limits = *context.limits;
@@ -470,25 +339,6 @@ impl Connection {
         if self.active.after(limits.idle_timeout) <= now {
             context.counters.idle += 1;
             self.end(now, false, context);
-        }
-    }
-
-    fn expire_pending(&mut self, now: Timestamp, context: &mut Context<'_>) {
-        let due = |p: &Pending| p.head.is_some() && p.deadline <= now;
-        if !self.pending.iter().any(due) {
-            return;
-        }
-        let certain = !self.responses.has_gap();
-        if let Some(answer) = self.responses.cut() {
-            self.answered(answer, context);
-        }
-        let mut due_now = Vec::new();
-        for pending in self.pending.iter_mut().filter(|p| due(p)) {
-            let certain = certain && pending.losses == context.losses;
-            due_now.extend(pending.head.take().map(|head| (pending.begun, head, certain)));
-        }
-        for (begun, head, certain) in due_now {
-            self.hand_out(begun, head, absent(now, certain), context);
         }
     }
 
@@ -529,12 +379,4 @@ impl Connection {
 
 fn head_size(head: &Result<RequestHead, Unreadable>) -> usize {
     head.as_ref().map_or(0, RequestHead::size)
-}
-
-fn response(answer: Answer) -> Response {
-    Response::Answered { time: answer.time, head: answer.head, ttl: answer.ttl }
-}
-
-fn absent(time: Timestamp, certain: bool) -> Response {
-    if certain { Response::None { time } } else { Response::Unobserved }
 }

@@ -523,3 +523,59 @@ fn heads_never_print_values() {
     assert_eq!(response.status(), 200);
     assert!(!format!("{head:?}{response:?}").contains("secret"));
 }
+
+#[test]
+fn request_of_which_nothing_was_seen_is_lost_and_keeps_its_response() {
+    let mut rig = Rig::opened();
+    let response = OK.len() + 5;
+    rig.ask(0, 0, V2);
+    rig.answer(0, V2.len(), OK, response);
+    rig.answer(response, V2.len() + V1.len(), OK, response);
+    rig.fin(false, V2.len() + V1.len(), response * 2);
+    rig.seconds(1);
+    assert_eq!(rig.told(), [TOLD_V2, "Lost -> 200"]);
+    assert!(rig.tracker.is_empty());
+}
+
+#[test]
+fn end_that_went_unseen_is_not_a_lost_request() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, V2);
+    rig.answer(0, V2.len(), OK, OK.len() + 5);
+    rig.fin(true, OK.len() + 5, V2.len() + 1);
+    rig.seconds(1);
+    rig.finish();
+    assert_eq!(rig.told(), [TOLD_V2]);
+}
+
+#[test]
+fn response_head_in_several_segments_is_joined_and_a_cut_one_keeps_its_status() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, V1);
+    rig.answer(0, V1.len(), &OK[..9], 9);
+    rig.answer(9, V1.len(), &OK[9..], OK.len() - 4);
+    assert_eq!(rig.told(), [TOLD_V1]);
+    rig.ask(V1.len(), OK.len() + 5, V2);
+    rig.answer(OK.len() + 5, V1.len() + V2.len(), &OK[..30], 30);
+    rig.send(&Packet { rst: true, ..Packet::default() });
+    assert_eq!(rig.told(), [TOLD_V2]);
+}
+
+#[test]
+fn ten_thousand_connections_tell_every_request() {
+    let mut rig = Rig::new();
+    for id in 0..10_000 {
+        rig.id = id;
+        rig.open();
+    }
+    for round in 0..5 {
+        for id in 0..10_000 {
+            (rig.id, rig.time) = (id, rig.time + 50_000);
+            rig.ask(round * V1.len(), round * (OK.len() + 5), V1);
+            rig.answer(round * (OK.len() + 5), (round + 1) * V1.len(), OK, OK.len() + 5);
+        }
+    }
+    assert_eq!(rig.findings.len(), 50_000);
+    assert!(rig.told().iter().all(|told| told == TOLD_V1));
+    assert_eq!(rig.tracker.counters(), Counters::default());
+}
