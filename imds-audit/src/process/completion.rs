@@ -19,15 +19,14 @@ pub fn complete(
     users: &mut Users,
 ) {
     let resolved = cgroups.zip(process.cgroup_id).and_then(|(cgroups, id)| cgroups.resolve(id));
-    let found = procfs.process(process.task.pid).and_then(|folder| {
-        let found = Found::read(&folder, record, procfs, users)?;
-        Some((found, folder))
-    });
-    let memberships = found.as_ref().and_then(|(found, _)| found.memberships.as_deref());
+    let found = procfs
+        .process(process.task.pid)
+        .and_then(|folder| Found::read(&folder, record, procfs, users));
+    let memberships = found.as_ref().and_then(|found| found.memberships.as_deref());
     let path = cgroup::most_telling(resolved.as_deref(), memberships.unwrap_or_default());
     process.placement = path.as_deref().map(Placement::of).unwrap_or_default();
     process.cgroup = path;
-    if let Some((found, _)) = found {
+    if let Some(found) = found {
         found.add_to(process, record, procfs);
     }
     for ancestor in &mut process.ancestors {

@@ -18,7 +18,7 @@ pub struct Record<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// There are fewer bytes than the fixed part has.
-    #[error("a process record needs {} bytes, got {0}", size_of::<Snapshot>())]
+    #[error("a process record needs {needed} bytes, got {0}", needed = size_of::<Snapshot>())]
     Short(usize),
     /// It is a record of another kind.
     #[error("a record of kind {0} is none of a process")]

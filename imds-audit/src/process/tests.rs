@@ -11,10 +11,17 @@ use super::*;
 struct Running(Child);
 
 impl Running {
-    /// Starts a program and waits until it is that program.
+    /// Starts a program and waits until its arguments are in place: `spawn` returns once the old
+    /// memory is gone, which is a little earlier.
     fn start(command: &mut Command) -> Self {
-        // `spawn` returns only after `exec`.
-        Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let running = Self(child);
+        let expected = [command.get_program().as_bytes(), b"\0"].concat();
+        let path = format!("/proc/{}/cmdline", running.0.id());
+        while !fs::read(&path).unwrap().starts_with(&expected) {
+            std::thread::yield_now();
+        }
+        running
     }
 }
 
