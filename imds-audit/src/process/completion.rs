@@ -192,3 +192,60 @@ fn ancestors(parent: u32, procfs: &Procfs) -> Vec<Ancestor> {
     }
     ancestors
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::fixture;
+
+    fn same(area: u64, captured: &[u8], found: &[u8]) -> bool {
+        let mut snapshot = fixture::empty();
+        (snapshot.arguments_start, snapshot.arguments_end) = (4096, 4096 + area);
+        let bytes = fixture::bytes(snapshot, captured);
+        let stat = Stat {
+            name: Box::default(),
+            parent: 1,
+            start_ticks: 0,
+            arguments_start: 4096,
+            arguments_end: 4096 + area,
+        };
+        is_same_program(&Record::parse(&bytes).unwrap(), &stat, Some(&(found.to_vec(), false)))
+    }
+
+    #[test]
+    fn a_title_without_a_last_nul_is_compared_as_the_kernel_shows_it() {
+        assert!(same(8, b"worker 1", b"worker 1 of many\0"));
+        assert!(same(8, b"work\0\0\0x", b"work"));
+        assert!(!same(8, b"worker 1", b"worker 2 of many\0"));
+    }
+
+    #[test]
+    fn a_cut_snapshot_matches_by_its_head_and_a_shorter_line_does_not() {
+        assert!(same(100, b"java\0-cp", b"java\0-cp\0x\0"));
+        assert!(!same(100, b"java\0-cp", b"java\0"));
+        assert!(!same(100, b"java\0-cp", b""));
+    }
+
+    #[test]
+    fn the_mark_of_a_deleted_program_is_no_part_of_its_path() {
+        let read = |link: &[u8], name: Option<&[u8]>| match executable(link.into(), name) {
+            Executable::Path { path, deleted } => (path, deleted),
+            Executable::FileName(_) => unreachable!(),
+        };
+        assert_eq!(read(b"/bin/a (deleted)", Some(b"a")), ((*b"/bin/a").into(), true));
+        assert_eq!(read(b"/bin/a (deleted)", None), ((*b"/bin/a").into(), true));
+        let name = b"a (deleted)";
+        assert_eq!(read(b"/bin/a (deleted)", Some(name)), ((*b"/bin/a (deleted)").into(), false));
+        assert_eq!(read(b"/bin/a", Some(b"b")), ((*b"/bin/a").into(), false));
+    }
+
+    #[test]
+    fn a_forged_loop_of_parents_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let fields = ["7"; 49].join(" ");
+        std::fs::create_dir(folder.path().join("7")).unwrap();
+        std::fs::write(folder.path().join("7/stat"), format!("7 (x) S {fields}")).unwrap();
+        let procfs = Procfs::open(folder.path()).unwrap();
+        assert_eq!(ancestors(7, &procfs).len(), imds_audit_ebpf::MAX_ANCESTORS);
+    }
+}

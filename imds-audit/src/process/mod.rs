@@ -145,7 +145,7 @@ impl Executable {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Arguments {
     /// The arguments with a NUL between them; none behind the last.
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
     /// Without any argument `bytes` is empty, as it is with one empty argument.
     count: usize,
     truncated: bool,
@@ -274,6 +274,9 @@ impl Processes {
     }
 
     /// Returns a process that was observed before, unless it has been dropped since.
+    ///
+    /// A key without a start time (the kernel half could not read it) finds the last process
+    /// that was observed with that pid.
     pub fn get(&mut self, key: &ProcessKey) -> Option<Arc<Process>> {
         self.cache.get(key).map(|(process, _)| process)
     }
@@ -285,9 +288,9 @@ impl Processes {
             return None;
         }
         let (known, time) = self.cache.get(&key)?;
-        let complete = known.completion == Completion::Program
+        let fresh = known.completion == Completion::Program
             || record.time() < time.saturating_add(RETRY_AFTER);
-        if !complete || !record.same_circumstances(&known) {
+        if !fresh || !record.same_circumstances(&known) {
             return None;
         }
         if known.task == record.task() && known.thread_name == record.thread_name() {

@@ -57,14 +57,13 @@ const UNITS: [&[u8]; 5] = [b".service", b".scope", b".socket", b".mount", b".swa
 
 /// What stands before a container's id, and whose it is. A monitor's (`crio-conmon-`,
 /// `libpod-conmon-`) does not end in just an id and so is none.
-const PREFIXES: [(&[u8], Runtime); 7] = [
+const PREFIXES: [(&[u8], Runtime); 6] = [
     (b"docker-", Runtime::Docker),
     (b"cri-containerd-", Runtime::Containerd),
     (b"nerdctl-", Runtime::Containerd),
     (b"crio-", Runtime::CriO),
     (b"libpod-", Runtime::Podman),
     (b"libpod-payload-", Runtime::Podman),
-    (b"buildkit-", Runtime::Docker),
 ];
 
 /// containerd's namespaces in common use; its cgroupfs form is the namespace, then the id.
@@ -112,7 +111,7 @@ struct Context<'a> {
 
 impl<'a> Context<'a> {
     fn enter(&mut self, name: &'a [u8]) {
-        self.in_kubepods |= name == b"kubepods" || name.starts_with(b"kubepods.slice");
+        self.in_kubepods |= name == b"kubepods";
         self.in_ecs |= name == b"ecs" && self.depth == 0;
         self.parent = name;
         self.depth += 1;

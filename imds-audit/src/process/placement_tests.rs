@@ -57,7 +57,7 @@ const FORMS: &[(&str, [&str; 5])] = &[
             "2c48913c-b29f-11e7-9350-020968147796",
         ],
     ),
-    // containerd told otherwise than the kubelet: containerd issue 4857 and others.
+    // containerd told otherwise than the kubelet: falcosecurity/libs issue 63.
     (
         "/system.slice/containerd.service/\
          kubepods-pod2c48913c_b29f_11e7_9350_020968147796.slice:cri-containerd:ID",
@@ -113,7 +113,7 @@ const FORMS: &[(&str, [&str; 5])] = &[
     ),
     // Podman, --cgroup-manager=cgroupfs: libpod/container.go, CgroupfsDefaultCgroupParent.
     ("/libpod_parent/libpod-ID", ["-", "-", "ID", "podman", "-"]),
-    // Podman, --cgroups=split below a unit: podman-run(1), "split".
+    // Podman, --cgroups=split below a unit, as Quadlet does it: podman-run(1), podman-systemd.unit(5).
     (
         "/system.slice/web.service/libpod-payload-ID",
         ["web.service", "system.slice", "ID", "podman", "-"],
@@ -144,7 +144,7 @@ const FORMS: &[(&str, [&str; 5])] = &[
     ),
     // ECS on EC2: docs.aws.amazon.com, ECS agent, agent/api/task/task_linux.go, with a task's id.
     ("/ecs/0123456789abcdef0123456789abcdef/ID", ["-", "-", "ID", "docker", "-"]),
-    // ECS on Fargate: the task's id again, with a number.
+    // ECS on Fargate: the task's id again, with a number of 8 to 10 digits: elastic/apm issue 887.
     (
         "/ecs/0123456789abcdef0123456789abcdef/0123456789abcdef0123456789abcdef-2531612879",
         ["-", "-", "0123456789abcdef0123456789abcdef-2531612879", "-", "-"],

@@ -115,9 +115,12 @@ fn find(passwd: &[u8], uid: u32) -> Option<&[u8]> {
         let found = number(fields.nth(1)?)?;
         // The field behind it proves that the number was not cut.
         fields.next()?;
-        // A sign in front asks a directory service to fill in the line.
-        let named =
-            !name.is_empty() && name.len() <= MAX_NAME && !matches!(name[0], b'+' | b'-' | b'#');
+        // A sign in front asks a directory service to fill in the line; `#` makes it a comment.
+        let named = !name.is_empty()
+            && name.len() <= MAX_NAME
+            && !name.starts_with(b"+")
+            && !name.starts_with(b"-")
+            && !name.starts_with(b"#");
         (named && found == u64::from(uid)).then_some(name)
     })
 }
@@ -144,7 +147,7 @@ fn root_is_local(mounts: &[u8]) -> bool {
             fields.find(|&field| field == b"-")?;
             fields.next()
         })
-        .last()
+        .next_back()
         .is_some_and(|kind| LOCAL.contains(&kind))
 }
 
