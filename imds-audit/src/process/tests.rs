@@ -100,6 +100,21 @@ fn equal_addresses_with_other_arguments_are_another_program() {
 }
 
 #[test]
+fn unknown_addresses_prove_no_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let fields = ["0"; 49].join(" ");
+    fs::create_dir(folder.path().join("7")).unwrap();
+    fs::write(folder.path().join("7/stat"), format!("7 (x) S {fields}")).unwrap();
+    fs::write(folder.path().join("7/cmdline"), "other\0").unwrap();
+    let mut snapshot = fixture::empty();
+    snapshot.flags = imds_audit_ebpf::snapshot_flags::KERNEL;
+    (snapshot.task.pid, snapshot.task.start_time) = (7, 1);
+    let roots = Roots { procfs: folder.path().into(), cgroup: None };
+    let process = observe(&mut Processes::open(&roots).unwrap(), snapshot, b"");
+    assert_eq!((process.completion, &process.arguments), (Completion::Process, &None));
+}
+
+#[test]
 fn a_later_process_with_the_same_pid_is_refused() {
     let child = odd_shell();
     let (mut snapshot, bytes) = fixture::of_live_process(child.0.id());
