@@ -1,0 +1,113 @@
+//! Keeps the processes that were seen last.
+
+use std::sync::Arc;
+
+use imds_audit_ebpf::ProcessKey;
+use lru::LruCache;
+
+use super::{Ancestor, Arguments, Executable, Process};
+
+/// The largest number of processes kept.
+pub const MAX_PROCESSES: usize = 1024;
+/// About how many bytes the kept processes may take. The last one stays whatever it takes, which
+/// is under 128 KiB.
+pub const MAX_WEIGHT: usize = 4 * 1024 * 1024;
+
+/// The processes seen last, each with when it was completed.
+#[derive(Debug)]
+pub struct ProcessCache {
+    entries: LruCache<ProcessKey, (Arc<Process>, u64)>,
+    weight: usize,
+}
+
+impl Default for ProcessCache {
+    fn default() -> Self {
+        Self { entries: LruCache::unbounded(), weight: 0 }
+    }
+}
+
+impl ProcessCache {
+    /// Keeps a process; the least recently used ones make room.
+    pub fn insert(&mut self, key: ProcessKey, process: Arc<Process>, time: u64) {
+        self.weight += weight(&process);
+        if let Some((replaced, _)) = self.entries.put(key, (process, time)) {
+            self.weight = self.weight.saturating_sub(weight(&replaced));
+        }
+        while self.entries.len() > MAX_PROCESSES
+            || (self.weight > MAX_WEIGHT && self.entries.len() > 1)
+        {
+            let Some((_, (dropped, _))) = self.entries.pop_lru() else { break };
+            self.weight = self.weight.saturating_sub(weight(&dropped));
+        }
+    }
+
+    /// Returns a process and when it was completed.
+    pub fn get(&mut self, key: &ProcessKey) -> Option<(Arc<Process>, u64)> {
+        self.entries.get(key).cloned()
+    }
+}
+
+/// Returns about how many bytes a process takes.
+fn weight(process: &Process) -> usize {
+    let ancestors: usize = process
+        .ancestors
+        .iter()
+        .map(|Ancestor { name, exe, arguments, .. }| {
+            size_of::<Ancestor>() + name.len() + parts(exe.as_ref(), arguments.as_ref())
+        })
+        .sum();
+    size_of::<Process>()
+        + parts(process.exe.as_ref(), process.arguments.as_ref())
+        + process.cgroup.as_ref().map_or(0, |path| 2 * path.len())
+        + ancestors
+}
+
+/// Returns how many bytes a program's path and its command line take.
+fn parts(exe: Option<&Executable>, arguments: Option<&Arguments>) -> usize {
+    exe.map_or(0, |exe| exe.as_bytes().len()) + arguments.map_or(0, Arguments::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{Record, fixture};
+
+    fn insert(cache: &mut ProcessCache, pid: u32, arguments: usize) -> ProcessKey {
+        let mut snapshot = fixture::empty();
+        snapshot.task.pid = pid;
+        let bytes = fixture::bytes(snapshot, &[]);
+        let record = Record::parse(&bytes).unwrap();
+        let mut process = record.process();
+        process.arguments = Some(Arguments::new(&vec![b'a'; arguments], false));
+        cache.insert(record.key(), Arc::new(process), 0);
+        record.key()
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_at_the_bound() {
+        let mut cache = ProcessCache::default();
+        let first = insert(&mut cache, 1, 0);
+        let second = insert(&mut cache, 2, 0);
+        for pid in 3..=u32::try_from(MAX_PROCESSES).unwrap() {
+            insert(&mut cache, pid, 0);
+        }
+        assert!(cache.get(&first).is_some());
+        insert(&mut cache, 5000, 0);
+        assert!(cache.get(&first).is_some());
+        assert!(cache.get(&second).is_none());
+    }
+
+    #[test]
+    fn long_command_lines_count_by_their_bytes() {
+        let mut cache = ProcessCache::default();
+        for pid in 0..200 {
+            insert(&mut cache, pid, 60_000);
+        }
+        assert!(cache.weight <= MAX_WEIGHT);
+        assert!((60..70).contains(&cache.entries.len()), "{}", cache.entries.len());
+        let sum: usize = cache.entries.iter().map(|(_, (process, _))| weight(process)).sum();
+        assert_eq!(sum, cache.weight);
+        let last = insert(&mut cache, 199, 10);
+        assert_eq!(cache.get(&last).unwrap().0.arguments.as_ref().unwrap().len(), 10);
+    }
+}

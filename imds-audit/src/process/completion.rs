@@ -1,0 +1,251 @@
+//! Adds to a process what procfs and the cgroup file system have of it.
+
+use super::cgroup::{self, CgroupResolver};
+use super::procfs::{ProcessFolder, Procfs};
+use super::snapshot::Record;
+use super::stat::Stat;
+use super::users::Users;
+use super::{
+    Ancestor, Arguments, Completion, Executable, MAX_ANCESTOR_ARGUMENT_BYTES, MAX_ARGUMENT_BYTES,
+    Placement, Process,
+};
+
+/// Completes a process as far as procfs proves that it is the one of the record.
+pub fn complete(
+    process: &mut Process,
+    record: &Record<'_>,
+    procfs: &Procfs,
+    cgroups: Option<&mut CgroupResolver>,
+    users: &mut Users,
+) {
+    let resolved = cgroups.zip(process.cgroup_id).and_then(|(cgroups, id)| cgroups.resolve(id));
+    let found = procfs
+        .process(process.task.pid)
+        .and_then(|folder| Found::read(&folder, record, procfs, users));
+    let memberships = found.as_ref().and_then(|found| found.memberships.as_deref());
+    let path = cgroup::most_telling(resolved.as_deref(), memberships.unwrap_or_default());
+    process.placement = path.as_deref().map(Placement::of).unwrap_or_default();
+    process.cgroup = path;
+    if let Some(found) = found {
+        found.add_to(process, record, procfs);
+    }
+    for ancestor in &mut process.ancestors {
+        complete_ancestor(ancestor, procfs);
+    }
+}
+
+/// What procfs has of a process, and how certain it is that it is the one.
+struct Found {
+    completion: Completion,
+    stat: Stat,
+    exe: Option<Vec<u8>>,
+    command_line: Option<(Vec<u8>, bool)>,
+    memberships: Option<Vec<u8>>,
+    user: Option<Box<[u8]>>,
+}
+
+impl Found {
+    /// Reads everything, and then once more who it was: an `exec` in between shows.
+    fn read(
+        folder: &ProcessFolder,
+        record: &Record<'_>,
+        procfs: &Procfs,
+        users: &mut Users,
+    ) -> Option<Self> {
+        let stat = folder.stat()?;
+        if !may_be_same_process(record, &stat, folder, procfs) {
+            return None;
+        }
+        // The command line is compared with the record's, so it is read behind the program.
+        let exe = folder.exe();
+        let command_line = folder.command_line(MAX_ARGUMENT_BYTES);
+        let memberships = folder.cgroup();
+        let user = users.name(record.snapshot().uid, folder);
+        let again = folder.stat()?;
+        if again.start_ticks != stat.start_ticks {
+            return None;
+        }
+        let unchanged = again == stat;
+        let completion = if !record.is_verifiable() {
+            unchanged.then_some(Completion::Unverified)?
+        } else if unchanged && is_same_program(record, &stat, command_line.as_ref()) {
+            Completion::Program
+        } else {
+            Completion::Process
+        };
+        Some(Self { completion, stat, exe, command_line, memberships, user })
+    }
+
+    /// Adds what is certain enough.
+    fn add_to(self, process: &mut Process, record: &Record<'_>, procfs: &Procfs) {
+        process.completion = self.completion;
+        process.user = self.user;
+        if self.completion == Completion::Process {
+            return;
+        }
+        if let Some(path) = self.exe {
+            process.exe = Some(executable(path, record.exe_name().as_deref()));
+        }
+        if let Some((bytes, truncated)) = self.command_line {
+            process.arguments = Some(Arguments::new(&bytes, truncated));
+        }
+        if self.completion == Completion::Unverified {
+            process.name.get_or_insert(self.stat.name);
+            process.start_time.get_or_insert(procfs.time(self.stat.start_ticks));
+            process.ancestors = ancestors(self.stat.parent, procfs);
+        }
+    }
+}
+
+/// Returns whether the process has the record's start time. Without one, it is enough that it is
+/// older than the record and that the thread that acted is there by name.
+fn may_be_same_process(
+    record: &Record<'_>,
+    stat: &Stat,
+    folder: &ProcessFolder,
+    procfs: &Procfs,
+) -> bool {
+    let task = record.task();
+    if record.is_verifiable() {
+        return stat.start_ticks == procfs.ticks(task.start_time);
+    }
+    let thread = folder.thread_name(task.tid);
+    stat.start_ticks <= procfs.ticks(record.time())
+        && record.thread_name().is_none_or(|name| thread.as_deref() == Some(&*name))
+}
+
+/// Returns whether the program is the record's: its arguments lie where they lay and start with
+/// the bytes that the kernel saw. An `exec` moves them (the stack's address is random), and
+/// where that is switched off, other arguments give it away.
+fn is_same_program(
+    record: &Record<'_>,
+    stat: &Stat,
+    command_line: Option<&(Vec<u8>, bool)>,
+) -> bool {
+    let snapshot = record.snapshot();
+    if (stat.arguments_start, stat.arguments_end)
+        != (snapshot.arguments_start, snapshot.arguments_end)
+        || snapshot.arguments_end == 0
+    {
+        return false;
+    }
+    let Some(expected) = record.argument_bytes() else { return true };
+    let Some((found, _)) = command_line else { return false };
+    let area = snapshot.arguments_end.saturating_sub(snapshot.arguments_start);
+    // Where an area ends without a NUL, the kernel shows it as a title: up to its first NUL
+    // (`get_mm_cmdline` in fs/proc/base.c).
+    let title = expected.len() as u64 == area && expected.last().is_some_and(|&byte| byte != 0);
+    let expected = match expected.iter().position(|&byte| byte == 0) {
+        Some(end) if title => expected.get(..end).unwrap_or_default(),
+        _ => expected,
+    };
+    found.starts_with(expected)
+}
+
+/// Turns the link's text into a path. The kernel marks a deleted file by a word behind its path,
+/// which a file's name may end in as well: the name in the record decides.
+fn executable(link: Vec<u8>, name: Option<&[u8]>) -> Executable {
+    const MARK: &[u8] = b" (deleted)";
+    let named = |path: &[u8]| {
+        let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        name.is_some_and(|name| last == name)
+    };
+    match link.strip_suffix(MARK) {
+        Some(path) if !named(&link) => Executable::Path { path: path.into(), deleted: true },
+        _ => Executable::Path { path: link.into(), deleted: false },
+    }
+}
+
+/// Adds to an ancestor its program and command line, if it is the same process and has kept its
+/// name, which an `exec` changes.
+fn complete_ancestor(ancestor: &mut Ancestor, procfs: &Procfs) {
+    let Some(folder) = procfs.process(ancestor.pid) else { return };
+    let Some(stat) = folder.stat() else { return };
+    if stat.name != ancestor.name || stat.start_ticks != procfs.ticks(ancestor.start_time) {
+        return;
+    }
+    let exe = folder.exe();
+    let command_line = folder.command_line(MAX_ANCESTOR_ARGUMENT_BYTES);
+    if folder.stat().as_ref() != Some(&stat) {
+        return;
+    }
+    ancestor.exe = exe.map(|link| executable(link, None));
+    ancestor.arguments = command_line
+        .filter(|(bytes, _)| !bytes.is_empty())
+        .map(|(bytes, truncated)| Arguments::new(&bytes, truncated));
+}
+
+/// Walks up from a parent, for a record without ancestors.
+fn ancestors(parent: u32, procfs: &Procfs) -> Vec<Ancestor> {
+    let mut ancestors = Vec::new();
+    let mut pid = parent;
+    while pid != 0 && ancestors.len() < imds_audit_ebpf::MAX_ANCESTORS {
+        let Some(stat) = procfs.process(pid).and_then(|folder| folder.stat()) else { break };
+        ancestors.push(Ancestor {
+            pid,
+            start_time: procfs.time(stat.start_ticks),
+            name: stat.name,
+            exe: None,
+            arguments: None,
+        });
+        pid = stat.parent;
+    }
+    ancestors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::fixture;
+
+    fn same(area: u64, captured: &[u8], found: &[u8]) -> bool {
+        let mut snapshot = fixture::empty();
+        (snapshot.arguments_start, snapshot.arguments_end) = (4096, 4096 + area);
+        let bytes = fixture::bytes(snapshot, captured);
+        let stat = Stat {
+            name: Box::default(),
+            parent: 1,
+            start_ticks: 0,
+            arguments_start: 4096,
+            arguments_end: 4096 + area,
+        };
+        is_same_program(&Record::parse(&bytes).unwrap(), &stat, Some(&(found.to_vec(), false)))
+    }
+
+    #[test]
+    fn a_title_without_a_last_nul_is_compared_as_the_kernel_shows_it() {
+        assert!(same(8, b"worker 1", b"worker 1 of many\0"));
+        assert!(same(8, b"work\0\0\0x", b"work"));
+        assert!(!same(8, b"worker 1", b"worker 2 of many\0"));
+    }
+
+    #[test]
+    fn a_cut_snapshot_matches_by_its_head_and_a_shorter_line_does_not() {
+        assert!(same(100, b"java\0-cp", b"java\0-cp\0x\0"));
+        assert!(!same(100, b"java\0-cp", b"java\0"));
+        assert!(!same(100, b"java\0-cp", b""));
+    }
+
+    #[test]
+    fn the_mark_of_a_deleted_program_is_no_part_of_its_path() {
+        let read = |link: &[u8], name: Option<&[u8]>| match executable(link.into(), name) {
+            Executable::Path { path, deleted } => (path, deleted),
+            Executable::FileName(_) => unreachable!(),
+        };
+        assert_eq!(read(b"/bin/a (deleted)", Some(b"a")), ((*b"/bin/a").into(), true));
+        assert_eq!(read(b"/bin/a (deleted)", None), ((*b"/bin/a").into(), true));
+        let name = b"a (deleted)";
+        assert_eq!(read(b"/bin/a (deleted)", Some(name)), ((*b"/bin/a (deleted)").into(), false));
+        assert_eq!(read(b"/bin/a", Some(b"b")), ((*b"/bin/a").into(), false));
+    }
+
+    #[test]
+    fn a_forged_loop_of_parents_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let fields = ["7"; 49].join(" ");
+        std::fs::create_dir(folder.path().join("7")).unwrap();
+        std::fs::write(folder.path().join("7/stat"), format!("7 (x) S {fields}")).unwrap();
+        let procfs = Procfs::open(folder.path()).unwrap();
+        assert_eq!(ancestors(7, &procfs).len(), imds_audit_ebpf::MAX_ANCESTORS);
+    }
+}

@@ -1,0 +1,216 @@
+use std::fs;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Child, Command, Stdio};
+
+use imds_audit_ebpf::Snapshot;
+
+use super::*;
+
+/// A child that is ended with the test.
+struct Running(Child);
+
+impl Running {
+    /// Starts a program and waits until its arguments are in place: `spawn` returns once the old
+    /// memory is gone, which is a little earlier.
+    fn start(command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let running = Self(child);
+        let expected = [command.get_program().as_bytes(), b"\0"].concat();
+        let path = format!("/proc/{}/cmdline", running.0.id());
+        while !fs::read(&path).unwrap().starts_with(&expected) {
+            std::thread::yield_now();
+        }
+        running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn processes() -> Processes {
+    Processes::open(&Roots::default()).unwrap()
+}
+
+fn observe(processes: &mut Processes, snapshot: Snapshot, arguments: &[u8]) -> Arc<Process> {
+    let bytes = fixture::bytes(snapshot, arguments);
+    processes.observe(&Record::parse(&bytes).unwrap())
+}
+
+fn arguments(process: &Process) -> Vec<Vec<u8>> {
+    process.arguments.as_ref().unwrap().iter().map(<[u8]>::to_vec).collect()
+}
+
+/// Starts `sh` with odd arguments, waiting for a line of input.
+fn odd_shell() -> Running {
+    let odd = [&b"line\nbreak"[..], b"", b"\xff\xfe", b""].map(std::ffi::OsStr::from_bytes);
+    Running::start(Command::new("sh").args(["-c", "read line; exec sleep 60"]).args(odd))
+}
+
+#[test]
+fn a_live_process_is_completed_with_odd_arguments_as_they_are() {
+    let child = odd_shell();
+    let (snapshot, bytes) = fixture::of_live_process(child.0.id());
+    let mut seen = processes();
+    let process = observe(&mut seen, snapshot, &bytes);
+    assert_eq!(process.completion, Completion::Program);
+    let expected: [&[u8]; 7] =
+        [b"sh", b"-c", b"read line; exec sleep 60", b"line\nbreak", b"", b"\xff\xfe", b""];
+    assert_eq!(arguments(&process), expected);
+    let exe = fs::read_link(format!("/proc/{}/exe", child.0.id())).unwrap();
+    assert_eq!(
+        process.exe,
+        Some(Executable::Path { path: exe.as_os_str().as_bytes().into(), deleted: false })
+    );
+    assert!(process.cgroup.is_some());
+    assert!(Arc::ptr_eq(&process, &observe(&mut seen, snapshot, &bytes)));
+    assert!(Arc::ptr_eq(&process, &seen.get(&snapshot.task.process()).unwrap()));
+}
+
+#[test]
+fn another_program_in_the_same_process_is_not_taken_for_the_first() {
+    let mut child = odd_shell();
+    let (snapshot, bytes) = fixture::of_live_process(child.0.id());
+    child.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let comm = format!("/proc/{}/comm", child.0.id());
+    while fs::read(&comm).unwrap() != b"sleep\n" {
+        std::thread::yield_now();
+    }
+    let process = observe(&mut processes(), snapshot, &bytes);
+    assert_eq!(process.completion, Completion::Process);
+    assert_eq!(process.exe, Some(Executable::FileName(name(&snapshot.exe))));
+    assert_eq!(arguments(&process)[0], b"sh");
+    assert!(process.cgroup.is_some());
+}
+
+fn name(field: &[u8]) -> Box<[u8]> {
+    field.split(|&byte| byte == 0).next().unwrap().into()
+}
+
+#[test]
+fn equal_addresses_with_other_arguments_are_another_program() {
+    let child = odd_shell();
+    let (snapshot, mut bytes) = fixture::of_live_process(child.0.id());
+    bytes[0] = b'z';
+    assert_eq!(observe(&mut processes(), snapshot, &bytes).completion, Completion::Process);
+}
+
+#[test]
+fn unknown_addresses_prove_no_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let fields = ["0"; 49].join(" ");
+    fs::create_dir(folder.path().join("7")).unwrap();
+    fs::write(folder.path().join("7/stat"), format!("7 (x) S {fields}")).unwrap();
+    fs::write(folder.path().join("7/cmdline"), "other\0").unwrap();
+    let mut snapshot = fixture::empty();
+    snapshot.flags = imds_audit_ebpf::snapshot_flags::KERNEL;
+    (snapshot.task.pid, snapshot.task.start_time) = (7, 1);
+    let roots = Roots { procfs: folder.path().into(), cgroup: None };
+    let process = observe(&mut Processes::open(&roots).unwrap(), snapshot, b"");
+    assert_eq!((process.completion, &process.arguments), (Completion::Process, &None));
+}
+
+#[test]
+fn a_later_process_with_the_same_pid_is_refused() {
+    let child = odd_shell();
+    let (mut snapshot, bytes) = fixture::of_live_process(child.0.id());
+    snapshot.task.start_time -= 1;
+    let process = observe(&mut processes(), snapshot, &bytes);
+    assert_eq!(process.completion, Completion::None);
+    assert_eq!((process.cgroup.clone(), process.user.clone()), (None, None));
+}
+
+#[test]
+fn a_vanished_process_keeps_what_the_kernel_said() {
+    let child = odd_shell();
+    let (snapshot, bytes) = fixture::of_live_process(child.0.id());
+    drop(child);
+    let process = observe(&mut processes(), snapshot, &bytes);
+    assert_eq!(process.completion, Completion::None);
+    assert_eq!(arguments(&process).len(), 7);
+    assert_eq!(process.exe, Some(Executable::FileName(name(&snapshot.exe))));
+}
+
+#[test]
+fn without_kernel_reads_procfs_is_marked_unverified_and_a_younger_process_refused() {
+    let child = odd_shell();
+    let (mut snapshot, _) = fixture::of_live_process(child.0.id());
+    let (start_time, time) = (snapshot.task.start_time, snapshot.time);
+    snapshot.flags = 0;
+    (snapshot.task.start_time, snapshot.task.exec_id) = (0, 0);
+    (snapshot.arguments_start, snapshot.arguments_end) = (0, 0);
+    (snapshot.comm, snapshot.exe) = ([0; 16], [0; 64]);
+    let process = observe(&mut processes(), snapshot, b"");
+    assert_eq!(process.completion, Completion::Unverified);
+    assert_eq!(process.start_time, Some(start_time));
+    assert_eq!(process.ancestors[0].pid, std::process::id());
+    assert_eq!(arguments(&process)[1], b"-c");
+    snapshot.time = start_time - 1;
+    assert_eq!(observe(&mut processes(), snapshot, b"").completion, Completion::None);
+    snapshot.time = time;
+    snapshot.thread_comm[0] = b'?';
+    assert_eq!(observe(&mut processes(), snapshot, b"").completion, Completion::None);
+}
+
+#[test]
+fn ancestors_are_completed_where_they_are_the_same() {
+    let (parent, _) = fixture::of_live_process(std::process::id());
+    let child = odd_shell();
+    let (mut snapshot, bytes) = fixture::of_live_process(child.0.id());
+    snapshot.ancestor_count = 2;
+    snapshot.ancestors[0] = imds_audit_ebpf::Ancestor {
+        pid: parent.task.pid,
+        start_time: parent.task.start_time,
+        comm: parent.comm,
+        ..Default::default()
+    };
+    snapshot.ancestors[1] = snapshot.ancestors[0];
+    snapshot.ancestors[1].start_time += 10_000_000;
+    let process = observe(&mut processes(), snapshot, &bytes);
+    let exe = std::env::current_exe().unwrap();
+    let first = &process.ancestors[0];
+    assert_eq!(first.exe.as_ref().unwrap().as_bytes(), exe.as_os_str().as_bytes());
+    assert!(first.arguments.as_ref().unwrap().count() > 0);
+    assert_eq!((&process.ancestors[1].exe, &process.ancestors[1].arguments), (&None, &None));
+}
+
+#[test]
+fn a_rewritten_command_line_without_nuls_is_one_argument() {
+    let title = [&b"nginx: worker process"[..], &[0; 90]].concat();
+    let line = Arguments::new(&title, false);
+    assert_eq!(line.iter().collect::<Vec<_>>(), [b"nginx: worker process"]);
+    assert_eq!(Arguments::new(b"title", false).iter().collect::<Vec<_>>(), [b"title"]);
+}
+
+#[test]
+fn empty_arguments_are_counted_as_they_were_given() {
+    let all = |bytes: &[u8]| Arguments::new(bytes, false).count();
+    assert_eq!([all(b""), all(b"\0"), all(b"\0\0"), all(b"a\0\0\0")], [0, 1, 2, 3]);
+    assert_eq!(Arguments::new(b"", false).iter().count(), 0);
+    assert_eq!(Arguments::new(b"a\0\0\0", false).iter().count(), 3);
+}
+
+#[test]
+fn command_lines_stop_at_their_bounds() {
+    let many = Arguments::new(&b"a\0".repeat(MAX_ARGUMENT_COUNT + 1), false);
+    assert_eq!((many.count(), many.is_truncated()), (MAX_ARGUMENT_COUNT, true));
+    assert_eq!(many.iter().count(), MAX_ARGUMENT_COUNT);
+    let exact = Arguments::new(&b"a\0".repeat(MAX_ARGUMENT_COUNT), false);
+    assert_eq!((exact.count(), exact.is_truncated()), (MAX_ARGUMENT_COUNT, false));
+    let long = Arguments::new(&vec![b'a'; MAX_ARGUMENT_BYTES + 1], false);
+    assert_eq!((long.len(), long.is_truncated()), (MAX_ARGUMENT_BYTES, true));
+}
+
+#[test]
+fn debug_output_holds_no_argument() {
+    let mut snapshot = fixture::empty();
+    snapshot.arguments_end = 40;
+    let bytes = fixture::bytes(snapshot, b"curl\0secret-token\0");
+    let process = Record::parse(&bytes).unwrap().process();
+    assert!(!format!("{process:?}").contains("secret"));
+    assert!(format!("{process:?}").contains("count: 2"));
+}
