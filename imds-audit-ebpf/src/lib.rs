@@ -283,10 +283,12 @@ pub const ABSENT: u32 = u32::MAX;
 
 /// Where the fields that the kernel half reads lie in the running kernel's structures: byte
 /// offsets, or [`ABSENT`]. It is the read-only global `OFFSETS`.
+///
+/// Each is named after the structure and the members on the way to the field.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
-#[expect(missing_docs, reason = "each field is named after the kernel's structure and member")]
+#[expect(missing_docs, reason = "the names say it: a kernel structure and its member")]
 pub struct Offsets {
     pub task_struct_tgid: u32,
     pub task_struct_pid: u32,
@@ -302,10 +304,8 @@ pub struct Offsets {
     pub mm_struct_arg_start: u32,
     pub mm_struct_arg_end: u32,
     pub mm_struct_exe_file: u32,
-    pub file_f_path: u32,
-    pub path_dentry: u32,
-    pub dentry_d_name: u32,
-    pub qstr_name: u32,
+    pub file_f_path_dentry: u32,
+    pub dentry_d_name_name: u32,
     pub cred_uid: u32,
     pub cred_gid: u32,
     pub css_set_dfl_cgrp: u32,
@@ -314,13 +314,10 @@ pub struct Offsets {
     pub pid_level: u32,
     pub pid_numbers: u32,
     pub upid_nr: u32,
-    /// The size of `struct upid`.
     pub upid_size: u32,
-    pub sock_sk_lock: u32,
-    pub socket_lock_owned: u32,
+    pub sock_sk_lock_owned: u32,
     pub sock_common_skc_net: u32,
-    pub net_ns: u32,
-    pub ns_common_inum: u32,
+    pub net_ns_inum: u32,
 }
 
 impl Offsets {
@@ -340,10 +337,8 @@ impl Offsets {
         mm_struct_arg_start: ABSENT,
         mm_struct_arg_end: ABSENT,
         mm_struct_exe_file: ABSENT,
-        file_f_path: ABSENT,
-        path_dentry: ABSENT,
-        dentry_d_name: ABSENT,
-        qstr_name: ABSENT,
+        file_f_path_dentry: ABSENT,
+        dentry_d_name_name: ABSENT,
         cred_uid: ABSENT,
         cred_gid: ABSENT,
         css_set_dfl_cgrp: ABSENT,
@@ -353,11 +348,9 @@ impl Offsets {
         pid_numbers: ABSENT,
         upid_nr: ABSENT,
         upid_size: ABSENT,
-        sock_sk_lock: ABSENT,
-        socket_lock_owned: ABSENT,
+        sock_sk_lock_owned: ABSENT,
         sock_common_skc_net: ABSENT,
-        net_ns: ABSENT,
-        ns_common_inum: ABSENT,
+        net_ns_inum: ABSENT,
     };
 }
 

@@ -1,1 +1,16 @@
-//! To be written.
+//! Checks what the host allows, loads and attaches the kernel half, and reads its records.
+//!
+//! This station knows aya. Nothing else does.
+
+pub mod btf;
+pub mod host;
+pub mod loader;
+pub mod record;
+pub mod source;
+
+/// The kernel half, as `cargo xtask build` put it in; empty in a build without it.
+#[cfg(kernel_half)]
+static KERNEL_HALF: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/imds-audit-programs"));
+#[cfg(not(kernel_half))]
+static KERNEL_HALF: &[u8] = &[];

@@ -1,0 +1,116 @@
+//! What userspace decides before loading: read-only globals.
+//!
+//! The map behind them is frozen, so that the verifier knows each value as a constant and
+//! removes the code that it switches off.
+
+use core::ptr::{addr_of, read_volatile};
+
+use imds_audit_ebpf::{Endpoint, MAX_ENDPOINTS, Offsets};
+
+/// The audited endpoints; the unused places have `ip_version` 0.
+#[unsafe(no_mangle)]
+static ENDPOINTS: [Endpoint; MAX_ENDPOINTS] =
+    [Endpoint { address: [0; 4], port: 0, ip_version: 0 }; MAX_ENDPOINTS];
+
+/// 1 where the programs may read kernel memory (CAP_PERFMON, no lockdown).
+#[unsafe(no_mangle)]
+static READ_KERNEL: u32 = 0;
+
+/// Where the kernel's fields lie.
+#[unsafe(no_mangle)]
+static OFFSETS: Offsets = Offsets::NONE;
+
+/// Returns one of the [`OFFSETS`].
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::config::load(core::mem::offset_of!(imds_audit_ebpf::Offsets, $field))
+    };
+}
+pub(crate) use offset;
+
+/// Reads the field of [`OFFSETS`] at a byte position. The read is volatile, because LLVM would
+/// otherwise take the object's own value for the final one.
+#[inline(always)]
+pub fn load(position: usize) -> u32 {
+    // SAFETY: `offset!` gives a field's position in the static, and every field is a u32.
+    unsafe { read_volatile(addr_of!(OFFSETS).cast::<u8>().add(position).cast::<u32>()) }
+}
+
+/// Returns whether kernel memory may be read.
+#[inline(always)]
+pub fn may_read_kernel() -> bool {
+    // SAFETY: the pointer is to a static.
+    unsafe { read_volatile(addr_of!(READ_KERNEL)) != 0 }
+}
+
+/// An address with a port, as a socket or a `connect` call has it.
+pub trait Peer {
+    /// The IPv4 address in memory order.
+    fn ipv4(&self) -> u32;
+    /// Word `N` of the IPv6 address in memory order.
+    fn ipv6<const N: usize>(&self) -> u32;
+    /// Whether the address is an IPv6 one.
+    fn is_ipv6(&self) -> bool;
+    /// The port, in host order.
+    fn port(&self) -> u32;
+}
+
+/// Returns the IP version of the audited endpoint that the peer is: 4, 6, or 0 for none.
+///
+/// This is what other traffic pays for: one comparison for each endpoint in use. The places are
+/// written out, not looped over, so that the verifier removes the unused ones.
+#[inline(always)]
+pub fn audited(peer: &impl Peer) -> u8 {
+    macro_rules! places {
+        ($($place:literal)*) => {
+            $(
+                match endpoint_word($place, Word::Version) {
+                    4 if is_ipv4::<$place>(peer) => return 4,
+                    6 if is_ipv6::<$place>(peer) => return 6,
+                    _ => {}
+                }
+            )*
+        };
+    }
+    places!(0 1 2 3 4 5 6 7);
+    0
+}
+
+#[inline(always)]
+fn is_ipv4<const PLACE: usize>(peer: &impl Peer) -> bool {
+    peer.ipv4() == endpoint_word(PLACE, Word::Address(0))
+        && peer.port() == endpoint_word(PLACE, Word::Port)
+}
+
+#[inline(always)]
+fn is_ipv6<const PLACE: usize>(peer: &impl Peer) -> bool {
+    // The last word first: it differs most between addresses.
+    peer.is_ipv6()
+        && peer.ipv6::<3>() == endpoint_word(PLACE, Word::Address(3))
+        && peer.ipv6::<0>() == endpoint_word(PLACE, Word::Address(0))
+        && peer.ipv6::<1>() == endpoint_word(PLACE, Word::Address(1))
+        && peer.ipv6::<2>() == endpoint_word(PLACE, Word::Address(2))
+        && peer.port() == endpoint_word(PLACE, Word::Port)
+}
+
+/// A word of an endpoint.
+enum Word {
+    Version,
+    Port,
+    Address(usize),
+}
+
+#[inline(always)]
+fn endpoint_word(place: usize, word: Word) -> u32 {
+    // SAFETY: `place` is a literal below MAX_ENDPOINTS, the word's index one below 4.
+    unsafe {
+        let endpoint = addr_of!(ENDPOINTS).cast::<Endpoint>().add(place);
+        match word {
+            Word::Version => read_volatile(addr_of!((*endpoint).ip_version)),
+            Word::Port => read_volatile(addr_of!((*endpoint).port)),
+            Word::Address(index) => {
+                read_volatile(addr_of!((*endpoint).address).cast::<u32>().add(index))
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The ring buffer, and the counting of what did not fit in it.
+//!
+//! A record is reserved in the ring and filled there. A scratch buffer per CPU would not do: an
+//! egress program in process context may be interrupted by an ingress program on the same CPU,
+//! or preempted by another process's, and both would write to the same scratch. The verifier
+//! wants a reservation's size to be a constant, so records come in a few sizes.
+
+use core::arch::asm;
+
+use aya_ebpf::{
+    helpers::generated::{bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit},
+    macros::map,
+    maps::{PerCpuArray, RingBuf},
+};
+use imds_audit_ebpf::Loss;
+
+/// Why an entry point has nothing to report.
+pub enum Skip {
+    /// The peer is no audited endpoint.
+    NotAudited,
+    /// The packet is not TCP.
+    NotTcp,
+    /// The packet carries nothing that is looked for.
+    Nothing,
+    /// It should have been reported.
+    Lost(Loss),
+}
+
+/// The records. Userspace may choose another size when it loads the map.
+#[map]
+static RECORDS: RingBuf = RingBuf::with_byte_size(2 << 20, 0);
+
+/// Lost records by [`Loss`], counted on the CPU where it happened.
+#[map]
+static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::ALL.len() as u32, 0);
+
+/// Counts a loss.
+#[inline(always)]
+pub fn count(loss: Loss) {
+    if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
+        // Two programs that interrupt each other between load and store would count one loss for
+        // two, so the addition is atomic. The target has no `fetch_add`: with a result it is an
+        // instruction of Linux 5.12, without one it has always been there.
+        // SAFETY: the pointer is to this CPU's counter, and the instruction writes nothing else.
+        unsafe {
+            asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
+        }
+    }
+}
+
+/// A piece of the ring of `SIZE` bytes, which must be submitted or discarded.
+///
+/// Its bytes are whatever was there before.
+#[must_use]
+pub struct Reservation<const SIZE: usize>(*mut u8);
+
+impl<const SIZE: usize> Reservation<SIZE> {
+    /// Reserves; `None` where the ring is full.
+    #[inline(always)]
+    pub fn new() -> Option<Self> {
+        // SAFETY: the map is a ring buffer. The `RingBuf` method of aya-ebpf answers with a
+        // slice, whose length checks the compiler cannot drop and the verifier cannot follow.
+        let memory = unsafe {
+            bpf_ringbuf_reserve((&raw const RECORDS).cast_mut().cast(), SIZE as u64, 0)
+        };
+        if memory.is_null() { None } else { Some(Self(memory.cast())) }
+    }
+
+    /// Returns the place at a byte offset.
+    #[inline(always)]
+    pub fn at<T>(&self, offset: usize) -> *mut T {
+        // SAFETY: callers stay inside SIZE, which the verifier checks.
+        unsafe { self.0.add(offset).cast() }
+    }
+
+    /// Hands the record to userspace.
+    #[inline(always)]
+    pub fn submit(self) {
+        // SAFETY: the memory came from a reservation that nobody else has.
+        unsafe { bpf_ringbuf_submit(self.0.cast(), 0) };
+    }
+
+    /// Gives the record up.
+    #[inline(always)]
+    pub fn discard(self) {
+        // SAFETY: as above.
+        unsafe { bpf_ringbuf_discard(self.0.cast(), 0) };
+    }
+}

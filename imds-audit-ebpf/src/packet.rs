@@ -1,0 +1,315 @@
+//! A packet of an audited connection: its headers, and where its payload lies.
+
+use core::mem::{MaybeUninit, size_of};
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::__sk_buff,
+    helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
+    programs::SkBuffContext,
+};
+use imds_audit_ebpf::{COMM_LENGTH, Ends, Loss, Segment, Task, tcp_flags};
+
+use crate::{
+    bits::{clamp, opaque},
+    config::{Peer, audited},
+    emit::{Reservation, Skip},
+    kernel::{Pointer, netns},
+};
+
+/// `IPPROTO_TCP`.
+const TCP: u8 = 6;
+/// IPv6 extension headers that may stand before TCP, and that a process can ask for: hop-by-hop
+/// options, routing, destination options.
+const EXTENSIONS: [u8; 3] = [0, 43, 60];
+/// The most extension headers followed; a process can set at most these three, one of them twice.
+const MAX_EXTENSIONS: u32 = 4;
+/// `AF_INET6`.
+const IPV6_FAMILY: u32 = 10;
+
+/// The size of a record's fixed part.
+pub const FIXED: usize = size_of::<Segment>();
+
+/// The peer of a packet's socket, which address translation does not change.
+struct SocketPeer(*const __sk_buff);
+
+impl Peer for SocketPeer {
+    #[inline(always)]
+    fn ipv4(&self) -> u32 {
+        // SAFETY: the pointer is the program's context. For an IPv4-mapped socket the kernel
+        // keeps the IPv4 address here too.
+        unsafe { (*self.0).remote_ip4 }
+    }
+    #[inline(always)]
+    fn ipv6<const N: usize>(&self) -> u32 {
+        // SAFETY: the pointer is the program's context; N is below 4.
+        unsafe { *(&raw const (*self.0).remote_ip6).cast::<u32>().add(N) }
+    }
+    #[inline(always)]
+    fn is_ipv6(&self) -> bool {
+        // SAFETY: the pointer is the program's context.
+        unsafe { (*self.0).family == IPV6_FAMILY }
+    }
+    #[inline(always)]
+    fn port(&self) -> u32 {
+        // SAFETY: the pointer is the program's context, which has the port in network order.
+        u32::from_be(unsafe { (*self.0).remote_port })
+    }
+}
+
+/// A packet of an audited connection.
+///
+/// The record that stands for it is made when it is written, and not kept: the verifier visits
+/// what follows once for each different record that it knows of (IPv4 or IPv6, with a network
+/// namespace or without), and in front of the response's scan that is too often.
+pub struct Packet {
+    /// Where in the packet its payload begins.
+    pub payload: u32,
+    /// How long the payload is.
+    pub length: u32,
+    /// The sequence number of the packet.
+    pub sequence: u32,
+    /// The acknowledgement number.
+    pub acknowledgment: u32,
+    /// The TCP flags.
+    pub tcp_flags: u8,
+    /// The IP time to live or hop limit.
+    pub ttl: u8,
+}
+
+/// Returns the IP version of the audited endpoint that a packet's socket talks to.
+#[inline(always)]
+pub fn check(context: &SkBuffContext) -> Result<u8, Skip> {
+    match audited(&SocketPeer(context.skb.skb)) {
+        0 => Err(Skip::NotAudited),
+        version => Ok(version),
+    }
+}
+
+/// Reads a packet's headers.
+#[inline(always)]
+pub fn parse(context: &SkBuffContext, ip_version: u8) -> Result<Packet, Skip> {
+    let network = if ip_version == 4 { read_ipv4(context)? } else { read_ipv6(context)? };
+    // Twenty bytes: a TCP header without its options.
+    let tcp: [u8; 20] = load(context, network.transport)?;
+    let header = u32::from(tcp[12] >> 4) * 4;
+    let payload = network.transport.wrapping_add(header);
+    if header < 20 || payload > network.end {
+        return Err(Skip::Lost(Loss::Unreadable));
+    }
+    Ok(Packet {
+        payload,
+        length: network.end.wrapping_sub(payload),
+        sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]),
+        acknowledgment: u32::from_be_bytes([tcp[8], tcp[9], tcp[10], tcp[11]]),
+        tcp_flags: tcp[13],
+        ttl: network.ttl,
+    })
+}
+
+impl Packet {
+    /// Returns whether the packet tells something even without payload: the connection opens or
+    /// ends.
+    #[inline(always)]
+    pub fn is_control(&self) -> bool {
+        self.tcp_flags & (tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST) != 0
+    }
+
+    /// Makes the record that stands for the whole packet, without captured bytes.
+    #[inline(always)]
+    pub fn record(&self, context: &SkBuffContext, kind: u32) -> Result<Segment, Skip> {
+        let ip_version = check(context)?;
+        let socket = Pointer::of_typed(socket(context));
+        Ok(Segment {
+            kind,
+            tcp_flags: self.tcp_flags,
+            ttl: self.ttl,
+            by_writer: 0,
+            reserved: 0,
+            // SAFETY: the helper has no arguments.
+            time: unsafe { bpf_ktime_get_boot_ns() },
+            socket: cookie(context),
+            sequence: self.sequence,
+            acknowledgment: self.acknowledgment,
+            length: self.length,
+            captured: 0,
+            task: Task { pid: 0, tid: 0, start_time: 0, exec_id: 0 },
+            comm: [0; COMM_LENGTH],
+            ends: ends(context, ip_version, socket.map_or(0, netns)),
+        })
+    }
+}
+
+/// Returns the socket's cookie.
+#[inline(always)]
+pub fn cookie(context: &SkBuffContext) -> u64 {
+    // SAFETY: the helper takes the program's context.
+    unsafe { bpf_get_socket_cookie(context.as_ptr()) }
+}
+
+/// Returns the packet's socket, as the verifier knows it.
+#[inline(always)]
+pub fn socket(context: &SkBuffContext) -> *mut aya_ebpf::bindings::bpf_sock {
+    // SAFETY: the pointer is the program's context; the field is one of its union's.
+    unsafe { (*context.skb.skb).__bindgen_anon_2.sk }
+}
+
+/// Where the transport header lies, and where the packet ends.
+struct Network {
+    transport: u32,
+    end: u32,
+    ttl: u8,
+}
+
+#[inline(always)]
+fn read_ipv4(context: &SkBuffContext) -> Result<Network, Skip> {
+    let ip: [u8; 20] = load(context, 0)?;
+    if ip[9] != TCP {
+        return Err(Skip::NotTcp);
+    }
+    let transport = u32::from(ip[0] & 0x0f) * 4;
+    Ok(Network { transport, end: length(context), ttl: ip[8] })
+}
+
+#[inline(always)]
+fn read_ipv6(context: &SkBuffContext) -> Result<Network, Skip> {
+    let ip: [u8; 8] = load(context, 0)?;
+    let mut next = ip[6];
+    let mut transport = 40u32;
+    let mut followed = 0;
+    while next != TCP {
+        if followed == MAX_EXTENSIONS {
+            return Err(Skip::Lost(Loss::Unreadable));
+        }
+        if next != EXTENSIONS[0] && next != EXTENSIONS[1] && next != EXTENSIONS[2] {
+            return Err(Skip::NotTcp);
+        }
+        let extension: [u8; 2] = load(context, transport)?;
+        next = extension[0];
+        transport = transport.wrapping_add((u32::from(extension[1]) + 1) * 8);
+        followed += 1;
+    }
+    Ok(Network { transport, end: length(context), ttl: ip[7] })
+}
+
+/// Returns the packet's length. The length fields of the IP header do not serve: both are zero
+/// in a packet of more than 64 KiB, which the network card or the receiver's stack cuts or joins.
+#[inline(always)]
+fn length(context: &SkBuffContext) -> u32 {
+    // SAFETY: the pointer is the program's context.
+    unsafe { (*context.skb.skb).len }
+}
+
+/// Reads bytes of the packet's headers.
+#[inline(always)]
+fn load<const N: usize>(context: &SkBuffContext, offset: u32) -> Result<[u8; N], Skip> {
+    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+    // SAFETY: the destination is ours and N bytes long.
+    let result = unsafe {
+        bpf_skb_load_bytes(context.as_ptr(), offset, bytes.as_mut_ptr().cast(), N as u32)
+    };
+    if result == 0 {
+        // SAFETY: on success the helper has written every byte.
+        Ok(unsafe { bytes.assume_init() })
+    } else {
+        Err(Skip::Lost(Loss::Unreadable))
+    }
+}
+
+#[inline(always)]
+fn ends(context: &SkBuffContext, ip_version: u8, netns: u32) -> Ends {
+    let skb = context.skb.skb;
+    // SAFETY: the pointers are to fields of the program's context.
+    let (local4, peer4, local6, peer6, local_port, is_ipv6) = unsafe {
+        (
+            [field(&raw const (*skb).local_ip4), 0, 0, 0],
+            [field(&raw const (*skb).remote_ip4), 0, 0, 0],
+            fields((&raw const (*skb).local_ip6).cast()),
+            fields((&raw const (*skb).remote_ip6).cast()),
+            field(&raw const (*skb).local_port) as u16,
+            field(&raw const (*skb).family) == IPV6_FAMILY,
+        )
+    };
+    let (local, peer) = if ip_version == 4 { (local4, peer4) } else { (local6, peer6) };
+    // SAFETY: each pair of types has sixteen bytes without padding.
+    let (local, peer) = unsafe {
+        (
+            core::mem::transmute::<[u32; 4], [u8; 16]>(local),
+            core::mem::transmute::<[u32; 4], [u8; 16]>(peer),
+        )
+    };
+    Ends {
+        local,
+        peer,
+        local_port,
+        peer_port: SocketPeer(skb).port() as u16,
+        ip_version,
+        socket_version: if is_ipv6 { 6 } else { 4 },
+        reserved: 0,
+        netns,
+        reserved2: 0,
+    }
+}
+
+/// Reads a field of the program's context, here and not later: LLVM would otherwise join the
+/// reads of two branches into one through a computed pointer, which the verifier prohibits
+/// ("dereference of modified ctx ptr").
+///
+/// # Safety
+/// The pointer must be to a field of the context.
+#[inline(always)]
+unsafe fn field(place: *const u32) -> u32 {
+    // SAFETY: the caller's promise.
+    opaque(u64::from(unsafe { place.read_volatile() })) as u32
+}
+
+/// Reads four fields that follow each other.
+///
+/// # Safety
+/// As for [`field`].
+#[inline(always)]
+unsafe fn fields(place: *const u32) -> [u32; 4] {
+    // SAFETY: the caller's promise.
+    unsafe { [field(place), field(place.add(1)), field(place.add(2)), field(place.add(3))] }
+}
+
+/// Writes a record without payload bytes.
+#[inline(always)]
+pub fn write_control(record: &Segment) -> Result<(), Skip> {
+    let Some(reservation) = Reservation::<FIXED>::new() else {
+        return Err(Skip::Lost(Loss::Control));
+    };
+    // SAFETY: the reservation has the record's size and, as all in the ring, its alignment.
+    unsafe { reservation.at::<Segment>(0).write(*record) };
+    reservation.submit();
+    Ok(())
+}
+
+/// Writes a record with `captured` payload bytes, which begin at `offset` in the packet. There
+/// are at most `SIZE - FIXED` of them, a power of two.
+#[inline(always)]
+pub fn write_payload<const SIZE: usize>(
+    context: &SkBuffContext,
+    record: &Segment,
+    offset: u32,
+    captured: u32,
+    full: Loss,
+) -> Result<(), Skip> {
+    let Some(reservation) = Reservation::<SIZE>::new() else {
+        return Err(Skip::Lost(full));
+    };
+    let captured = clamp(captured, (SIZE - FIXED) as u32);
+    // SAFETY: the reservation is longer than the record; the payload's place has SIZE - FIXED
+    // bytes, and `captured` is at most that.
+    let result = unsafe {
+        reservation.at::<Segment>(0).write(*record);
+        (*reservation.at::<Segment>(0)).captured = captured;
+        bpf_skb_load_bytes(context.as_ptr(), offset, reservation.at(FIXED), captured)
+    };
+    if result != 0 {
+        reservation.discard();
+        return Err(Skip::Lost(Loss::Unreadable));
+    }
+    reservation.submit();
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! What is remembered of an audited socket between its packets.
+
+use aya_ebpf::{macros::map, maps::LruHashMap};
+use imds_audit_ebpf::{ProcessKey, Task};
+
+/// The most sockets remembered. The longest unused is forgotten, which costs an extra snapshot,
+/// and the header of a response that is just then arriving.
+const MAX_SOCKETS: u32 = 32_768;
+
+/// The state of a socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Socket {
+    /// The process whose snapshot was last written for this socket.
+    pub writer: ProcessKey,
+    /// What the caller had acknowledged when it sent its last request bytes: where the response
+    /// to them begins, unless it sent them before an earlier response had come.
+    pub request_acknowledgment: u32,
+    /// Where the next response header begins, when the last one told its body's length.
+    pub next_head: u32,
+    /// Where a header that has begun goes on.
+    pub continuation: u32,
+    /// Which of the three above hold.
+    pub known: u32,
+    /// The scanner's state at `continuation`.
+    pub scan: Scan,
+}
+
+/// The state of the scan for a header's end and its Content-Length.
+///
+/// It lives in the map, also while a packet is scanned: what the verifier reads from a map it
+/// takes for unknown, and so it need not visit the scan of a packet's next bytes once for each
+/// thing that it knows about the last ones. In registers the same scan is beyond its limit of a
+/// million instructions.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Scan {
+    /// The last eight bytes, the newest lowest.
+    pub window: u64,
+    /// The last sixteen bytes in lower case: the older eight.
+    pub older: u64,
+    /// The newer eight.
+    pub newer: u64,
+    /// The digits of Content-Length so far.
+    pub length: u64,
+    /// 1 while inside the value of Content-Length.
+    pub inside: u64,
+    /// 1 once a Content-Length was seen.
+    pub seen: u64,
+    /// Where in the packet's payload the scan stands.
+    pub position: u32,
+    /// Where in the packet's payload the header, or its part in this packet, begins.
+    pub head: u32,
+    /// 1 while nothing of the header was scanned, so that its first bytes are to be checked.
+    pub is_new: u32,
+    /// How many header bytes of the packet were written.
+    pub written: u32,
+}
+
+impl Scan {
+    /// The state before a header that begins at an offset in the payload.
+    pub const fn new(offset: u32) -> Self {
+        Self { position: offset, head: offset, is_new: 1, ..Self::NONE }
+    }
+
+    const NONE: Self = Self {
+        window: 0,
+        older: 0,
+        newer: 0,
+        length: 0,
+        inside: 0,
+        seen: 0,
+        position: 0,
+        head: 0,
+        is_new: 0,
+        written: 0,
+    };
+}
+
+/// Bits of [`Socket::known`].
+pub const REQUEST_ACKNOWLEDGMENT: u32 = 1;
+/// `next_head` holds.
+pub const NEXT_HEAD: u32 = 2;
+/// `continuation` and `scan` hold.
+pub const CONTINUATION: u32 = 4;
+
+impl Socket {
+    /// A socket of which nothing is known.
+    pub const NEW: Self = Self {
+        writer: ProcessKey { pid: 0, start_time: 0, exec_id: 0 },
+        request_acknowledgment: 0,
+        next_head: 0,
+        continuation: 0,
+        known: 0,
+        scan: Scan::NONE,
+    };
+}
+
+#[map]
+static SOCKETS: LruHashMap<u64, Socket> = LruHashMap::with_max_entries(MAX_SOCKETS, 0);
+
+/// Returns the state of a socket, or `None` where it is not known.
+#[inline(always)]
+pub fn find(cookie: u64) -> Option<*mut Socket> {
+    SOCKETS.get_ptr_mut(cookie)
+}
+
+/// Returns the state of a socket, which begins with nothing known. `None` where the map refuses.
+#[inline(always)]
+pub fn find_or_add(cookie: u64) -> Option<*mut Socket> {
+    if let Some(socket) = find(cookie) {
+        return Some(socket);
+    }
+    // On failure the look-up below fails too, and the caller goes on without a memory.
+    let _ = SOCKETS.insert(cookie, Socket::NEW, 0);
+    find(cookie)
+}
+
+/// Remembers the process whose snapshot was written.
+#[inline(always)]
+pub fn set_writer(socket: *mut Socket, task: &Task) {
+    // SAFETY: the pointer is to a map value, which lives as long as the program runs.
+    unsafe { (*socket).writer = task.process() };
+}
