@@ -10,7 +10,7 @@ use crate::{
     config::{Peer, audited},
     emit::Skip,
     kernel::{Pointer, netns},
-    snapshot::{Moment, identify_current, write_current, write_helpers_only},
+    snapshot::{identify_current, lost, write_current, write_helpers_only},
     socket,
 };
 
@@ -108,25 +108,23 @@ fn report(context: &SockAddrContext, peer: &impl Peer, socket_version: u8) -> Re
     let cookie = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
     // SAFETY: the pointer is the program's context; the field is one of its union's.
     let kernel_socket = Pointer::of_typed(unsafe { (*address).__bindgen_anon_1.sk });
-    let moment = Moment {
-        kind: kind::CONNECT,
-        socket: cookie,
-        ends: Ends {
-            local: [0; 16],
-            peer: peer_bytes(peer, ip_version),
-            local_port: 0,
-            peer_port: peer.port() as u16,
-            ip_version,
-            socket_version,
-            reserved: 0,
-            netns: kernel_socket.map_or(0, netns),
-            reserved2: 0,
-        },
+    let ends = Ends {
+        local: [0; 16],
+        peer: peer_bytes(peer, ip_version),
+        local_port: 0,
+        peer_port: peer.port() as u16,
+        ip_version,
+        socket_version,
+        reserved: 0,
+        netns: kernel_socket.map_or(0, netns),
+        reserved2: 0,
     };
     let Some((current, task)) = identify_current() else {
-        return write_helpers_only(&moment);
+        return write_helpers_only(kind::CONNECT, cookie, &ends);
     };
-    write_current(&moment, current, &task)?;
+    if !write_current(kind::CONNECT, cookie, &ends, current, &task) {
+        return Err(lost(kind::CONNECT));
+    }
     if let Some(state) = socket::find_or_add(cookie) {
         socket::set_writer(state, &task);
     }

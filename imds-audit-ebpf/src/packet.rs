@@ -8,7 +8,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
     programs::SkBuffContext,
 };
-use imds_audit_ebpf::{COMM_LENGTH, Ends, Loss, Segment, Task, tcp_flags};
+use imds_audit_ebpf::{COMM_LENGTH, Ends, Loss, MAX_PAYLOAD, Segment, Task, tcp_flags};
 
 use crate::{
     bits::{clamp, opaque},
@@ -285,18 +285,54 @@ pub fn write_control(record: &Segment) -> Result<(), Skip> {
     Ok(())
 }
 
-/// Writes a record with `captured` payload bytes, which begin at `offset` in the packet. There
-/// are at most `SIZE - FIXED` of them, a power of two.
-#[inline(always)]
-pub fn write_payload<const SIZE: usize>(
+/// What came of writing a record.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is in the ring.
+    Yes = 0,
+    /// The ring is full.
+    Full = 1,
+    /// The packet's bytes could not be read.
+    Unreadable = 2,
+}
+
+/// Holds a request without a token, and most response headers.
+const SMALL: usize = FIXED + 256;
+/// Holds a request with a token.
+const MEDIUM: usize = FIXED + 512;
+const LARGE: usize = FIXED + MAX_PAYLOAD;
+
+/// Writes a record with the payload bytes at an offset in the packet, at most [`MAX_PAYLOAD`].
+///
+/// A function of its own in the object, for the verifier's sake: see
+/// [`crate::snapshot::write_current`].
+#[inline(never)]
+pub fn write_payload(
     context: &SkBuffContext,
     record: &Segment,
     offset: u32,
     captured: u32,
-    full: Loss,
-) -> Result<(), Skip> {
+) -> Written {
+    if captured <= (SMALL - FIXED) as u32 {
+        write_sized::<SMALL>(context, record, offset, captured)
+    } else if captured <= (MEDIUM - FIXED) as u32 {
+        write_sized::<MEDIUM>(context, record, offset, captured)
+    } else {
+        write_sized::<LARGE>(context, record, offset, captured)
+    }
+}
+
+/// `SIZE - FIXED` is a power of two.
+#[inline(always)]
+fn write_sized<const SIZE: usize>(
+    context: &SkBuffContext,
+    record: &Segment,
+    offset: u32,
+    captured: u32,
+) -> Written {
     let Some(reservation) = Reservation::<SIZE>::new() else {
-        return Err(Skip::Lost(full));
+        return Written::Full;
     };
     let captured = clamp(captured, (SIZE - FIXED) as u32);
     // SAFETY: the reservation is longer than the record; the payload's place has SIZE - FIXED
@@ -308,8 +344,8 @@ pub fn write_payload<const SIZE: usize>(
     };
     if result != 0 {
         reservation.discard();
-        return Err(Skip::Lost(Loss::Unreadable));
+        return Written::Unreadable;
     }
     reservation.submit();
-    Ok(())
+    Written::Yes
 }

@@ -7,16 +7,12 @@ use crate::{
     config::offset,
     emit::Skip,
     kernel::{Pointer, is_owned},
-    packet::{FIXED, Packet, check, parse, socket as packet_socket, write_control, write_payload},
-    snapshot::{Moment, identify_current, write_current},
+    packet::{
+        Packet, Written, check, parse, socket as packet_socket, write_control, write_payload,
+    },
+    snapshot::{identify_current, lost, write_current},
     socket::{self, REQUEST_ACKNOWLEDGMENT, Socket},
 };
-
-/// Holds a request without a token.
-const SMALL: usize = FIXED + 256;
-/// Holds one with a token.
-const MEDIUM: usize = FIXED + 512;
-const LARGE: usize = FIXED + MAX_PAYLOAD;
 
 /// Reports a packet to the service. Returns how many request bytes it had.
 #[inline(always)]
@@ -86,8 +82,9 @@ fn write_new_writer(
             return Ok(());
         }
     }
-    let moment = Moment { kind: kind::WRITER, socket: record.socket, ends: record.ends };
-    write_current(&moment, current, task)?;
+    if !write_current(kind::WRITER, record.socket, &record.ends, current, task) {
+        return Err(lost(kind::WRITER));
+    }
     if let Some(state) = state {
         socket::set_writer(state, task);
     }
@@ -117,7 +114,12 @@ fn write_chunks(
             record.tcp_flags &= !tcp_flags::SYN;
         }
         record.length = count;
-        write_chunk(context, packet, record, written, count)?;
+        let offset = packet.payload.wrapping_add(written);
+        match write_payload(context, record, offset, count) {
+            Written::Yes => {}
+            Written::Full => return Err(Skip::Lost(Loss::Request)),
+            Written::Unreadable => return Err(Skip::Lost(Loss::Unreadable)),
+        }
         record.sequence = record.sequence.wrapping_add(count);
         if record.tcp_flags & tcp_flags::SYN != 0 {
             // The SYN has a sequence number of its own.
@@ -130,23 +132,4 @@ fn write_chunks(
         return Err(Skip::Lost(Loss::Request));
     }
     Ok(written)
-}
-
-#[inline(always)]
-fn write_chunk(
-    context: &SkBuffContext,
-    packet: &Packet,
-    record: &Segment,
-    start: u32,
-    count: u32,
-) -> Result<(), Skip> {
-    let offset = packet.payload.wrapping_add(start);
-    let full = Loss::Request;
-    if count <= (SMALL - FIXED) as u32 {
-        write_payload::<SMALL>(context, record, offset, count, full)
-    } else if count <= (MEDIUM - FIXED) as u32 {
-        write_payload::<MEDIUM>(context, record, offset, count, full)
-    } else {
-        write_payload::<LARGE>(context, record, offset, count, full)
-    }
 }

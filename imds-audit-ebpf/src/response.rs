@@ -21,7 +21,7 @@ use imds_audit_ebpf::{Loss, kind, tcp_flags};
 use crate::{
     bits::{clamp, is_zero, less},
     emit::Skip,
-    packet::{FIXED, Packet, check, cookie, parse, write_control, write_payload},
+    packet::{Packet, Written, check, cookie, parse, write_control, write_payload},
     socket::{self, CONTINUATION, NEXT_HEAD, REQUEST_ACKNOWLEDGMENT, Scan, Socket},
 };
 
@@ -29,10 +29,6 @@ use crate::{
 const STEP: usize = 64;
 /// How many steps one packet may take: 1.5 KiB of headers. IMDS's are about 300 bytes each.
 const MAX_STEPS: u32 = 24;
-
-const SMALL: usize = FIXED + 256;
-const MEDIUM: usize = FIXED + 512;
-const LARGE: usize = FIXED + 2048;
 
 /// `HTTP/1.` as the first seven of eight bytes in memory.
 const PROTOCOL: u64 = u64::from_ne_bytes(*b"HTTP/1.\0");
@@ -78,8 +74,10 @@ fn write_heads(context: &SkBuffContext, packet: &Packet) -> Result<u32, Skip> {
         if state.scan.position >= packet.length {
             break;
         }
-        if !scan_step(context, packet, &mut state.scan)? {
-            continue;
+        match scan_step(context, &mut state.scan, packet.payload, packet.length) {
+            Scanned::Inside => continue,
+            Scanned::End => {}
+            Scanned::Unreadable => return Err(Skip::Lost(Loss::Unreadable)),
         }
         write_head(context, packet, &mut state.scan)?;
         if state.scan.seen == 0 {
@@ -159,12 +157,26 @@ fn is_protocol(word: u64, count: u32) -> bool {
     (word ^ PROTOCOL) & mask == 0
 }
 
-/// Scans the packet's next bytes. Returns whether the header ends with the last one scanned.
+/// What a step of the scan met.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scanned {
+    /// The header goes on.
+    Inside = 0,
+    /// The header ends with the last byte scanned.
+    End = 1,
+    /// The packet's bytes could not be read.
+    Unreadable = 2,
+}
+
+/// Scans the next bytes of a payload that begins at `payload` in the packet and has `length`
+/// bytes. Where no header begins although one should, the scan is set to the payload's end.
 ///
-/// Where no header begins although one should, the scan is set to the packet's end.
-#[inline(always)]
-fn scan_step(context: &SkBuffContext, packet: &Packet, scan: &mut Scan) -> Result<bool, Skip> {
-    let left = packet.length.wrapping_sub(scan.position);
+/// A function of its own in the object, for the verifier's sake: see
+/// [`crate::snapshot::write_current`].
+#[inline(never)]
+fn scan_step(context: &SkBuffContext, scan: &mut Scan, payload: u32, length: u32) -> Scanned {
+    let left = length.wrapping_sub(scan.position);
     // The smaller of the two, without a branch.
     let is_last = less(u64::from(left), STEP as u64);
     let count = STEP as u64 ^ ((STEP as u64 ^ u64::from(left)) & is_last.wrapping_neg());
@@ -174,24 +186,24 @@ fn scan_step(context: &SkBuffContext, packet: &Packet, scan: &mut Scan) -> Resul
     let result = unsafe {
         bpf_skb_load_bytes(
             context.as_ptr(),
-            packet.payload.wrapping_add(scan.position),
+            payload.wrapping_add(scan.position),
             bytes.as_mut_ptr().cast(),
             count,
         )
     };
     if result != 0 {
-        return Err(Skip::Lost(Loss::Unreadable));
+        return Scanned::Unreadable;
     }
     // SAFETY: all bytes were set to zero at least.
     let bytes = unsafe { bytes.assume_init() };
     if scan.is_new != 0 && !begins_head(&bytes, count) {
-        scan.position = packet.length;
-        return Ok(false);
+        scan.position = length;
+        return Scanned::Inside;
     }
     scan.is_new = 0;
     let mut state = *scan;
     let mut inside_head = 1u64;
-    let mut length = 0u64;
+    let mut scanned = 0u64;
     let mut index = 0;
     while index < STEP {
         // SAFETY: the index is below STEP.
@@ -199,13 +211,13 @@ fn scan_step(context: &SkBuffContext, packet: &Packet, scan: &mut Scan) -> Resul
         // 1 while the byte is one of the packet's and the header has not ended before it.
         let live = inside_head & less(index as u64, u64::from(count));
         advance(&mut state, byte, live);
-        length += live;
+        scanned += live;
         inside_head &= ends(state.window) ^ 1;
         index += 1;
     }
-    state.position = state.position.wrapping_add(length as u32);
+    state.position = state.position.wrapping_add(scanned as u32);
     *scan = state;
-    Ok(inside_head == 0)
+    if inside_head == 0 { Scanned::End } else { Scanned::Inside }
 }
 
 /// Takes one byte into the scan's state if `live` is 1.
@@ -258,13 +270,9 @@ fn write_head(context: &SkBuffContext, packet: &Packet, scan: &mut Scan) -> Resu
     record.length = count;
     // The packet's flags have a record of their own.
     record.tcp_flags &= tcp_flags::ACK;
-    let offset = packet.payload.wrapping_add(from);
-    let full = Loss::Response;
-    if count <= (SMALL - FIXED) as u32 {
-        write_payload::<SMALL>(context, &record, offset, count, full)
-    } else if count <= (MEDIUM - FIXED) as u32 {
-        write_payload::<MEDIUM>(context, &record, offset, count, full)
-    } else {
-        write_payload::<LARGE>(context, &record, offset, count, full)
+    match write_payload(context, &record, packet.payload.wrapping_add(from), count) {
+        Written::Yes => Ok(()),
+        Written::Full => Err(Skip::Lost(Loss::Response)),
+        Written::Unreadable => Err(Skip::Lost(Loss::Unreadable)),
     }
 }

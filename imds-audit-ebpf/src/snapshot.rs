@@ -26,13 +26,11 @@ const MEDIUM: usize = 1024;
 const PAGE: u64 = 4096;
 
 /// Where a snapshot is taken.
-pub struct Moment {
-    /// [`kind::CONNECT`] or [`kind::WRITER`].
-    pub kind: u32,
-    /// The socket's cookie.
-    pub socket: u64,
-    /// The connection's ends.
-    pub ends: Ends,
+#[derive(Clone, Copy)]
+struct Moment<'a> {
+    kind: u32,
+    socket: u64,
+    ends: &'a Ends,
 }
 
 /// The argument bytes' place in the process's memory.
@@ -42,8 +40,15 @@ struct Arguments {
 }
 
 /// Takes the current process's snapshot by reading the kernel and writes it to the ring.
-#[inline(always)]
-pub fn write_current(moment: &Moment, current: Pointer, task: &Task) -> Result<(), Skip> {
+/// Returns whether there was room.
+///
+/// `kind` is [`kind::CONNECT`] or [`kind::WRITER`], `socket` the socket's cookie.
+///
+/// A function of its own in the object: when it returns, the verifier forgets the many ways
+/// through it, and visits what follows once.
+#[inline(never)]
+pub fn write_current(kind: u32, socket: u64, ends: &Ends, current: Pointer, task: &Task) -> bool {
+    let moment = Moment { kind, socket, ends };
     let memory = current.follow(offset!(task_struct_mm));
     let arguments = memory.and_then(find_arguments).unwrap_or(Arguments { start: 0, end: 0 });
     let length = arguments.end.wrapping_sub(arguments.start);
@@ -56,11 +61,17 @@ pub fn write_current(moment: &Moment, current: Pointer, task: &Task) -> Result<(
     }
 }
 
+/// Returns the counter for a snapshot that did not fit.
+#[inline(always)]
+pub fn lost(kind: u32) -> Skip {
+    Skip::Lost(if kind == kind::CONNECT { Loss::Connect } else { Loss::Writer })
+}
+
 /// Writes what the helpers tell of the current process, where kernel memory may not be read.
 #[inline(always)]
-pub fn write_helpers_only(moment: &Moment) -> Result<(), Skip> {
+pub fn write_helpers_only(kind: u32, socket: u64, ends: &Ends) -> Result<(), Skip> {
     let Some(record) = Reservation::<FIXED>::new() else {
-        return Err(Skip::Lost(lost(moment)));
+        return Err(lost(kind));
     };
     // SAFETY: the helpers have no arguments.
     let (ids, owner, cgroup) = unsafe {
@@ -68,7 +79,7 @@ pub fn write_helpers_only(moment: &Moment) -> Result<(), Skip> {
     };
     let task = Task { pid: (ids >> 32) as u32, tid: ids as u32, start_time: 0, exec_id: 0 };
     let snapshot = record.at::<Snapshot>(0);
-    write_frame(snapshot, moment, &task);
+    write_frame(snapshot, Moment { kind, socket, ends }, &task);
     // SAFETY: the record is at least as long as a snapshot; the verifier checks each store.
     unsafe {
         (*snapshot).flags = 0;
@@ -82,11 +93,6 @@ pub fn write_helpers_only(moment: &Moment) -> Result<(), Skip> {
 }
 
 #[inline(always)]
-fn lost(moment: &Moment) -> Loss {
-    if moment.kind == kind::CONNECT { Loss::Connect } else { Loss::Writer }
-}
-
-#[inline(always)]
 fn find_arguments(memory: Pointer) -> Option<Arguments> {
     Some(Arguments {
         start: memory.read(offset!(mm_struct_arg_start))?,
@@ -96,14 +102,14 @@ fn find_arguments(memory: Pointer) -> Option<Arguments> {
 
 /// Fills the fields that are known without looking, and clears the others.
 #[inline(always)]
-fn write_frame(snapshot: *mut Snapshot, moment: &Moment, task: &Task) {
+fn write_frame(snapshot: *mut Snapshot, moment: Moment<'_>, task: &Task) {
     // SAFETY: the pointer is to a reservation at least as long as a snapshot.
     unsafe {
         (*snapshot).kind = moment.kind;
         (*snapshot).time = bpf_ktime_get_boot_ns();
         (*snapshot).socket = moment.socket;
         (*snapshot).task = *task;
-        (*snapshot).ends = moment.ends;
+        (*snapshot).ends = *moment.ends;
         (*snapshot).arguments_start = 0;
         (*snapshot).arguments_end = 0;
         (*snapshot).namespace_pid = 0;
@@ -126,14 +132,14 @@ const NOBODY: Ancestor =
 
 #[inline(always)]
 fn write_sized<const SIZE: usize>(
-    moment: &Moment,
+    moment: Moment<'_>,
     current: Pointer,
     task: &Task,
     memory: Option<Pointer>,
     arguments: &Arguments,
-) -> Result<(), Skip> {
+) -> bool {
     let Some(record) = Reservation::<SIZE>::new() else {
-        return Err(Skip::Lost(lost(moment)));
+        return false;
     };
     let snapshot = record.at::<Snapshot>(0);
     write_frame(snapshot, moment, task);
@@ -164,7 +170,7 @@ fn write_sized<const SIZE: usize>(
         };
     }
     record.submit();
-    Ok(())
+    true
 }
 
 /// Reads a user or group id; the id that stands for nobody (`(u32) -1`) where that fails.
