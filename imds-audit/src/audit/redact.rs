@@ -20,6 +20,9 @@ use memchr::memmem;
 use key::Key;
 use value::Extent;
 
+/// The longest user name that a colon and a password are looked for behind, quote included.
+const LONGEST_USER: usize = 128;
+
 /// What stands where a secret was.
 pub const MARK: &[u8] = b"<redacted>";
 
@@ -275,10 +278,10 @@ impl<'a> Scan<'a> {
             let usable = option && next > end && starts && !dashes;
             return usable.then(|| value::word(bytes, next, false));
         };
-        if let Some(opened) = value::opening_quote(bytes, start) {
-            if !after.quoted_name {
-                return Some(value::quoted(bytes, after.value, opened));
-            }
+        if !after.quoted_name
+            && let Some(opened) = value::opening_quote(bytes, start)
+        {
+            return Some(value::quoted(bytes, after.value, opened));
         }
         if self.whole && self.begins_argument(start) {
             return Some(Extent { start: after.value, end: bytes.len() });
@@ -305,21 +308,21 @@ impl<'a> Scan<'a> {
             Some(b'=') => end + 1,
             _ => value::skip_blanks(self.bytes, end),
         };
-        if next == end {
-            return end;
-        }
-        let whole = self.whole && start == 0;
-        let extent = value::word(self.bytes, next, whole);
-        let login = self.bytes.get(extent.start..extent.end).unwrap_or_default();
-        if memmem::find(login, b"://").is_some() {
-            return end;
-        }
-        match memchr::memchr(b':', login) {
-            Some(colon) => {
-                self.secret(extent.start + colon + 1, extent.end);
-                extent.end
+        let user = self.bytes.get(next..).unwrap_or_default();
+        let user = user.get(..LONGEST_USER).unwrap_or(user);
+        let length = user.iter().position(|byte| *byte == b':' || byte.is_ascii_whitespace());
+        match length.map(|length| next + length) {
+            Some(colon)
+                if next > end
+                    && self.at(colon) == Some(b':')
+                    && !self.bytes.get(colon..).unwrap_or_default().starts_with(b"://") =>
+            {
+                let whole = self.whole && start == 0;
+                let extent = value::word(self.bytes, next, whole);
+                self.secret(colon + 1, extent.end);
+                extent.end.max(colon)
             }
-            None => end,
+            _ => end,
         }
     }
 }

@@ -28,14 +28,14 @@ pub struct Sink<W> {
     writer: Writer<W>,
     /// Events that have no JSON form.
     unwritable: u64,
+    unreported: u64,
     line: Vec<u8>,
-    lost: u64,
 }
 
 impl<W: Write> Sink<W> {
     /// Makes a sink.
     pub const fn new(format: Format, only: Only, writer: Writer<W>) -> Self {
-        Self { format, only, writer, unwritable: 0, line: Vec::new(), lost: 0 }
+        Self { format, only, writer, unwritable: 0, unreported: 0, line: Vec::new() }
     }
 
     /// Takes an event; it is written when the queue is empty, or when enough has come together.
@@ -61,20 +61,28 @@ impl<W: Write> Sink<W> {
     /// it reported, for the summary.
     pub fn flush(&mut self, now: Time) -> Result<Option<Loss>, WriterError> {
         self.writer.flush()?;
-        let lost = self.writer.take_lost().saturating_add(std::mem::take(&mut self.unwritable));
-        if lost == 0 {
+        if self.writer.is_failing() {
             return Ok(None);
         }
-        self.lost = self.lost.saturating_add(lost);
-        let loss = output_loss(lost);
+        let lost = self.writer.take_lost().saturating_add(std::mem::take(&mut self.unwritable));
+        self.unreported = self.unreported.saturating_add(lost);
+        if self.unreported == 0 {
+            return Ok(None);
+        }
+        let loss = output_loss(self.unreported);
         self.write(&Event::from(Body::Loss(LossEvent { time: now, loss: loss.clone() })))?;
         self.writer.flush()?;
+        // The report itself is no event that was lost; the next attempt repeats it.
+        if self.writer.take_lost() > 0 {
+            return Ok(None);
+        }
+        self.unreported = 0;
         Ok(Some(loss))
     }
 
-    /// Returns how many events could not be written, in all.
-    pub const fn lost(&self) -> u64 {
-        self.lost.saturating_add(self.writer.lost()).saturating_add(self.unwritable)
+    /// Returns how many events could not be written and are not yet reported.
+    pub const fn unreported(&self) -> u64 {
+        self.unreported.saturating_add(self.writer.lost()).saturating_add(self.unwritable)
     }
 }
 
@@ -128,7 +136,7 @@ mod tests {
         let lines: Vec<&str> = written.lines().collect();
         assert_eq!(lines.len(), 2);
         assert!(lines[1].ends_with(r#""loss":{"reason":"output","what":"events","count":3}}"#));
-        assert_eq!(sink.lost(), 3);
+        assert_eq!(sink.unreported(), 0);
     }
 
     #[test]

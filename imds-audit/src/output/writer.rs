@@ -38,6 +38,7 @@ pub struct Writer<W> {
     buffer: Vec<u8>,
     /// `buffer` begins with the rest of a line.
     cut: bool,
+    failing: bool,
     lost: u64,
 }
 
@@ -76,7 +77,7 @@ impl Writer<File> {
 impl<W: Write> Writer<W> {
     /// Writes to `output`, which should have no buffer of its own.
     pub const fn new(output: W) -> Self {
-        Self { output, buffer: Vec::new(), cut: false, lost: 0 }
+        Self { output, buffer: Vec::new(), cut: false, failing: false, lost: 0 }
     }
 
     /// Takes a line, its line feed included; it is written at the next [`flush`](Self::flush),
@@ -89,7 +90,7 @@ impl<W: Write> Writer<W> {
     /// Writes what was held back.
     ///
     /// Only a closed output is an error; any other failure drops the lines that it hits and is
-    /// counted, and shows in [`take_lost`](Self::take_lost) once writing works again.
+    /// counted, see [`take_lost`](Self::take_lost).
     pub fn flush(&mut self) -> Result<(), WriterError> {
         let mut done = 0;
         let result = loop {
@@ -106,6 +107,8 @@ impl<W: Write> Writer<W> {
         };
         match result {
             Ok(()) => {
+                // Nothing written proves nothing.
+                self.failing &= done == 0;
                 self.buffer.clear();
                 self.cut = false;
                 Ok(())
@@ -113,15 +116,21 @@ impl<W: Write> Writer<W> {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(WriterError::Closed),
             Err(error) => {
                 log::debug!("cannot write events error={error}");
+                self.failing = true;
                 self.drop_lines(done);
                 Ok(())
             }
         }
     }
 
-    /// Returns how many lines were dropped since the last call, and 0 as long as writing fails.
-    pub fn take_lost(&mut self) -> u64 {
-        if self.buffer.is_empty() { std::mem::take(&mut self.lost) } else { 0 }
+    /// Returns whether the last attempt to write failed.
+    pub const fn is_failing(&self) -> bool {
+        self.failing
+    }
+
+    /// Returns how many lines were dropped since the last call.
+    pub const fn take_lost(&mut self) -> u64 {
+        std::mem::replace(&mut self.lost, 0)
     }
 
     /// Returns how many lines were dropped and not yet taken.
@@ -200,7 +209,7 @@ mod tests {
         }
         writer.flush().unwrap();
         assert_eq!(writer.output.written, b"one\ntwo");
-        assert_eq!((writer.lost(), writer.take_lost()), (1, 0));
+        assert_eq!((writer.lost(), writer.is_failing()), (1, true));
         writer.write(b"for\n").unwrap();
         writer.flush().unwrap();
         assert_eq!(writer.lost(), 2);
@@ -208,6 +217,7 @@ mod tests {
         writer.write(b"fiv\n").unwrap();
         writer.flush().unwrap();
         assert_eq!(writer.output.written, b"one\ntwo\nfiv\n");
+        assert!(!writer.is_failing());
         assert_eq!((writer.take_lost(), writer.take_lost()), (2, 0));
     }
 

@@ -18,6 +18,17 @@ pub struct Separator {
     pub quoted_name: bool,
 }
 
+impl Extent {
+    /// Makes an extent, empty where a command's output stands at its start: the end is not even
+    /// looked for, as the text inside is read again and one end would be found many times.
+    fn new(bytes: &[u8], start: usize, end: impl FnOnce() -> usize) -> Self {
+        if is_substitution(bytes, start + scheme(bytes, start)) {
+            return Self { start, end: start };
+        }
+        Self { start, end: end() }
+    }
+}
+
 /// A quote that encloses a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quote {
@@ -113,8 +124,7 @@ pub fn opening_quote(bytes: &[u8], start: usize) -> Option<Quote> {
 
 /// Returns a value that `quote` encloses, opened before `start`.
 pub fn quoted(bytes: &[u8], start: usize, quote: Quote) -> Extent {
-    // A value in quotes of its own inside: `'header: "…"'` is left to the outer ones.
-    Extent { start, end: end(bytes, start, Some(quote)) }
+    Extent::new(bytes, start, || end(bytes, start, Some(quote)))
 }
 
 /// Returns a value of one shell word; with `whole` it is the rest of the text.
@@ -123,7 +133,7 @@ pub fn word(bytes: &[u8], start: usize, whole: bool) -> Extent {
         return Extent { start, end: bytes.len() };
     }
     let (start, quote) = open(bytes, start);
-    Extent { start, end: end(bytes, start, quote) }
+    Extent::new(bytes, start, || end(bytes, start, quote))
 }
 
 /// Returns a value that runs to the end of its quotes, or without any to the end of the line
@@ -131,7 +141,7 @@ pub fn word(bytes: &[u8], start: usize, whole: bool) -> Extent {
 pub fn line(bytes: &[u8], start: usize) -> Extent {
     let (start, quote) = open(bytes, start);
     if quote.is_some() {
-        return Extent { start, end: end(bytes, start, quote) };
+        return Extent::new(bytes, start, || end(bytes, start, quote));
     }
     let rest = bytes.get(start..).unwrap_or_default();
     let length = rest
@@ -150,15 +160,14 @@ pub fn line(bytes: &[u8], start: usize) -> Extent {
 
 /// Returns a value of a query's parameter.
 pub fn parameter(bytes: &[u8], start: usize) -> Extent {
-    let rest = bytes.get(start..).unwrap_or_default();
-    let length = rest
-        .iter()
-        .position(|byte| {
-            matches!(byte, b'&' | b'#' | b'"' | b'\'' | b'`' | b'\\' | b'<' | b'>')
-                || byte.is_ascii_whitespace()
-        })
-        .unwrap_or(rest.len());
-    Extent { start, end: start + length }
+    let is_end = |byte: &u8| {
+        matches!(byte, b'&' | b'#' | b'"' | b'\'' | b'`' | b'\\' | b'<' | b'>')
+            || byte.is_ascii_whitespace()
+    };
+    Extent::new(bytes, start, || {
+        let rest = bytes.get(start..).unwrap_or_default();
+        start + rest.iter().position(is_end).unwrap_or(rest.len())
+    })
 }
 
 /// Steps over the quote at `start`, if there is one.
