@@ -1,1 +1,10 @@
-//! To be written.
+//! Writes events: as text for people or JSON lines for machines, and a summary at the end.
+
+pub mod filter;
+pub mod json;
+pub mod printable;
+pub mod sink;
+pub mod summary;
+pub mod tally;
+pub mod text;
+pub mod writer;

@@ -1,0 +1,270 @@
+//! Makes events from plain values: classifies, redacts, bounds.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::class::{self, Outcome, TOKEN_HEADER, Verdict};
+use super::client::Client;
+use super::event::{
+    Ancestor, Attribution, Container, Family, Http, Imds, Network, Pod, Process, RequestEvent,
+    Time, UnknownReason,
+};
+use super::limit::{self, bound};
+use super::redact;
+use super::token::TokenHasher;
+
+/// A request as it was seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// When its first byte passed.
+    pub time: Time,
+    /// Its ends.
+    pub way: Way,
+    /// Its header block, or why there is none.
+    pub head: Result<Head<'a>, UnknownReason>,
+    /// What came back.
+    pub answer: Answer,
+    /// How long that took, where it is known.
+    pub duration: Option<Duration>,
+}
+
+/// The ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// The caller's end.
+    pub source: Option<SocketAddr>,
+    /// The service's end.
+    pub endpoint: SocketAddr,
+    /// Whether the socket is an IPv6 one that carries IPv4.
+    pub mapped: bool,
+    /// The caller's network namespace.
+    pub netns: Option<u32>,
+}
+
+/// A request's header block.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: &'a [u8],
+    /// The target.
+    pub target: &'a [u8],
+    /// The headers, names and values.
+    pub headers: &'a [(&'a [u8], &'a [u8])],
+}
+
+/// What came back for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A status line.
+    Status {
+        /// The status.
+        status: u16,
+        /// The time to live that it arrived with.
+        ttl: Option<u8>,
+    },
+    /// Nothing.
+    Nothing,
+    /// It cannot be said.
+    Unobserved,
+}
+
+/// A process as it was found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Found<'a> {
+    /// The process and the thread.
+    pub pid: Option<u32>,
+    /// The thread.
+    pub tid: Option<u32>,
+    /// The process's name.
+    pub name: Option<&'a [u8]>,
+    /// The thread's name.
+    pub thread_name: Option<&'a [u8]>,
+    /// The executable.
+    pub exe: Option<&'a [u8]>,
+    /// The arguments.
+    pub args: Option<&'a [&'a [u8]]>,
+    /// Whether arguments are missing at the end, or the last one is cut.
+    pub args_truncated: bool,
+    /// The user.
+    pub uid: Option<u32>,
+    /// The user's name.
+    pub user: Option<&'a [u8]>,
+    /// The group.
+    pub gid: Option<u32>,
+    /// The process in its own pid namespace, where that is another.
+    pub namespace_pid: Option<u32>,
+    /// When it started.
+    pub start_time: Option<Time>,
+    /// The parents, nearest first.
+    pub ancestors: &'a [FoundAncestor<'a>],
+    /// The cgroup path.
+    pub cgroup: Option<&'a [u8]>,
+    /// The systemd unit.
+    pub unit: Option<&'a [u8]>,
+    /// The container's id and what runs it.
+    pub container: Option<(&'a [u8], Option<&'a [u8]>)>,
+    /// The pod's unique id.
+    pub pod: Option<&'a [u8]>,
+}
+
+/// A parent of a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FoundAncestor<'a> {
+    /// The process.
+    pub pid: u32,
+    /// Its name.
+    pub name: Option<&'a [u8]>,
+    /// Its arguments.
+    pub args: Option<&'a [&'a [u8]]>,
+}
+
+/// Makes the event of a request.
+///
+/// The token that it carried is removed wherever else it stands: in the target, in the user
+/// agent, in the arguments of the process and of its parents.
+pub fn request(
+    seen: &Seen<'_>,
+    found: &Found<'_>,
+    attribution: Attribution,
+    hasher: &TokenHasher,
+) -> RequestEvent {
+    let head = seen.head.as_ref().ok();
+    let headers = || head.map(|head| head.headers).unwrap_or_default().iter().copied();
+    let verdict =
+        head.map_or(Verdict::UNKNOWN, |head| class::classify(head.method, head.target, headers()));
+    let token = headers()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(TOKEN_HEADER))
+        .map(|(_, value)| value.trim_ascii())
+        .find(|value| !value.is_empty())
+        .unwrap_or_default();
+    let clean = Clean { token };
+    let (status, outcome, ttl) = match seen.answer {
+        Answer::Status { status, ttl } => (Some(status), Outcome::of_status(status), ttl),
+        Answer::Nothing => (None, Outcome::NoResponse, None),
+        Answer::Unobserved => (None, Outcome::Unobserved, None),
+    };
+    let user_agent = header(head, b"User-Agent");
+    RequestEvent {
+        time: seen.time,
+        imds: Imds {
+            class: verdict.class,
+            version: verdict.class.version(),
+            operation: verdict.operation,
+            resource: verdict.resource,
+            outcome,
+            duration_us: seen.duration.map(microseconds),
+            endpoint: seen.way.endpoint.to_string(),
+            token: hasher.hash(token),
+            reason: seen.head.as_ref().err().copied(),
+        },
+        http: head.map(|head| Http {
+            method: clean.text(head.method, bound::METHOD),
+            path: clean.text(head.target, bound::PATH),
+            status,
+            host: header(Some(head), b"Host").map(|host| clean.text(host, bound::HOST)),
+            user_agent: user_agent.map(|agent| clean.text(agent, bound::USER_AGENT)),
+        }),
+        network: network(&seen.way, ttl),
+        process: clean.process(found, attribution),
+        client: user_agent
+            .map(|agent| redact::known(agent, token))
+            .and_then(|agent| Client::from_user_agent(&agent)),
+    }
+}
+
+/// Makes the part of an event that says who it was.
+pub fn process(found: &Found<'_>, attribution: Attribution) -> Process {
+    Clean { token: b"" }.process(found, attribution)
+}
+
+/// Makes the part of an event that says which way it went.
+pub fn network(way: &Way, ttl: Option<u8>) -> Network {
+    Network {
+        family: if way.endpoint.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 },
+        source: way.source.map(|source| source.to_string()),
+        response_ttl: ttl,
+        netns: way.netns,
+        mapped: way.mapped,
+    }
+}
+
+/// Returns whole microseconds, at most what fits.
+pub fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn header<'a>(head: Option<&Head<'a>>, wanted: &[u8]) -> Option<&'a [u8]> {
+    let headers = head?.headers;
+    headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value)
+}
+
+/// Cleans bytes of secrets, of one known token above all, and bounds them.
+struct Clean<'a> {
+    /// The token; empty where there is none.
+    token: &'a [u8],
+}
+
+impl Clean<'_> {
+    fn text(&self, bytes: &[u8], limit: usize) -> String {
+        limit::text(&redact::text(&redact::known(bytes, self.token)), limit)
+    }
+
+    fn arguments(&self, args: &[&[u8]], limit: usize) -> (Vec<String>, bool) {
+        let count = args.len().min(bound::ARGUMENT_COUNT);
+        let known: Vec<_> =
+            args.iter().take(count).map(|arg| redact::known(arg, self.token)).collect();
+        let mut left = limit;
+        let mut texts = Vec::with_capacity(count);
+        let mut cut = count < args.len();
+        for argument in redact::arguments(known.iter().map(AsRef::as_ref)) {
+            if left == 0 {
+                cut = true;
+                break;
+            }
+            let text = limit::text(&argument, left);
+            cut |= text.len() > left;
+            // An empty argument counts too, so that the bound holds for their number.
+            left = left.saturating_sub(text.len().max(1));
+            texts.push(text);
+        }
+        (texts, cut)
+    }
+
+    fn process(&self, found: &Found<'_>, attribution: Attribution) -> Process {
+        let name = |bytes: &[u8]| self.text(bytes, bound::NAME);
+        let args = found.args.map(|args| self.arguments(args, bound::ARGUMENTS));
+        let cut = args.as_ref().is_some_and(|(_, cut)| *cut);
+        Process {
+            pid: found.pid,
+            tid: found.tid,
+            name: found.name.map(name),
+            thread_name: found.thread_name.filter(|thread| Some(*thread) != found.name).map(name),
+            exe: found.exe.map(|exe| self.text(exe, bound::FILE)),
+            args: args.map(|(args, _)| args),
+            args_truncated: found.args_truncated || cut,
+            uid: found.uid,
+            user: found.user.map(name),
+            gid: found.gid,
+            namespace_pid: found.namespace_pid,
+            start_time: found.start_time,
+            attribution,
+            ancestors: found
+                .ancestors
+                .iter()
+                .take(bound::ANCESTORS)
+                .map(|ancestor| self.ancestor(ancestor))
+                .collect(),
+            cgroup: found.cgroup.map(|cgroup| self.text(cgroup, bound::FILE)),
+            unit: found.unit.map(name),
+            container: found
+                .container
+                .map(|(id, runtime)| Container { id: name(id), runtime: runtime.map(name) }),
+            pod: found.pod.map(|uid| Pod { uid: name(uid) }),
+        }
+    }
+
+    fn ancestor(&self, found: &FoundAncestor<'_>) -> Ancestor {
+        let args = found.args.map(|args| self.arguments(args, bound::ANCESTOR_ARGUMENTS).0);
+        Ancestor { pid: found.pid, name: found.name.map(|name| self.text(name, bound::NAME)), args }
+    }
+}

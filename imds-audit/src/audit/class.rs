@@ -1,0 +1,301 @@
+//! Says of a request which version of the service's protocol it spoke, from its bytes alone.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+
+use super::path::{self, Path};
+
+/// The header that carries a token, compared by its whole name with ASCII case ignored.
+pub const TOKEN_HEADER: &[u8] = b"X-aws-ec2-metadata-token";
+
+/// What protocol a request spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Any other HTTP request: it has no token.
+    V1,
+    /// The token's header is there and empty: IMDSv2 was meant, the token was missing.
+    V2EmptyToken,
+    /// The request carries a token.
+    V2,
+    /// The request for a token.
+    V2Token,
+    /// Another cloud's protocol on the same address.
+    Foreign,
+    /// Not HTTP, or not seen up to the end of its headers.
+    Unknown,
+}
+
+impl Class {
+    /// Every class, those that matter most to a migration first.
+    pub const ALL: [Self; 6] =
+        [Self::V1, Self::V2EmptyToken, Self::V2, Self::V2Token, Self::Foreign, Self::Unknown];
+
+    /// Returns the name that events carry.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2EmptyToken => "v2-empty-token",
+            Self::V2 => "v2",
+            Self::V2Token => "v2-token",
+            Self::Foreign => "foreign",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Returns the version of the protocol, none where the class is not EC2's or not known.
+    pub const fn version(self) -> Option<Version> {
+        match self {
+            Self::V1 => Some(Version::V1),
+            Self::V2 | Self::V2EmptyToken | Self::V2Token => Some(Version::V2),
+            Self::Foreign | Self::Unknown => None,
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A version of the service's protocol, the numbers 1 and 2 in an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Version {
+    /// Requests without a token.
+    V1,
+    /// Requests for a token and with one.
+    V2,
+}
+
+impl Version {
+    /// Returns the number that events carry.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V1 => 1,
+            Self::V2 => 2,
+        }
+    }
+}
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(self.number())
+    }
+}
+
+impl JsonSchema for Version {
+    fn schema_name() -> Cow<'static, str> {
+        "Version".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A version of the service's protocol.",
+            "type": "integer",
+            "enum": [1, 2]
+        })
+    }
+}
+
+/// What a request wanted to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// `PUT` of the token path.
+    TokenRequest,
+    /// `GET` or `HEAD`.
+    Read,
+    /// Any other method; the service knows none.
+    Other,
+}
+
+/// What a request asked for, in groups that matter to people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resource {
+    /// A token, whatever the method.
+    Token,
+    /// The keys of a role or of the instance's own identity.
+    Credentials,
+    /// The signed identity document and its signatures.
+    Identity,
+    /// The user data, which often holds secrets.
+    UserData,
+    /// Everything else, the bare list of roles included.
+    Metadata,
+}
+
+impl Resource {
+    /// Returns the name that events carry.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Credentials => "credentials",
+            Self::Identity => "identity",
+            Self::UserData => "user-data",
+            Self::Metadata => "metadata",
+        }
+    }
+}
+
+/// What came of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// 2xx, and 3xx: the service accepted the request and pointed to another path.
+    Served,
+    /// 401: no token where one is required, or a bad one.
+    Rejected,
+    /// 403.
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 405.
+    RefusedMethod,
+    /// Any other 4xx.
+    ClientError,
+    /// 5xx, and a number that is no HTTP status (RFC 9110, section 15, treats it as 5xx).
+    ServerError,
+    /// The connection ended, or 30 s passed, without a status line.
+    NoResponse,
+    /// It cannot be said: bytes were lost, the audit ended, or only an interim 1xx was seen.
+    Unobserved,
+}
+
+impl Outcome {
+    /// Returns what a final status says.
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            100..=199 => Self::Unobserved,
+            200..=399 => Self::Served,
+            401 => Self::Rejected,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            405 => Self::RefusedMethod,
+            400..=499 => Self::ClientError,
+            _ => Self::ServerError,
+        }
+    }
+
+    /// Returns the name that events carry.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Rejected => "rejected",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not-found",
+            Self::RefusedMethod => "refused-method",
+            Self::ClientError => "client-error",
+            Self::ServerError => "server-error",
+            Self::NoResponse => "no-response",
+            Self::Unobserved => "unobserved",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What the bytes of a request say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The protocol.
+    pub class: Class,
+    /// The intent; `None` where the class is [`Class::Unknown`].
+    pub operation: Option<Operation>,
+    /// What was asked for; `None` where the path is not EC2's or not known.
+    pub resource: Option<Resource>,
+}
+
+impl Verdict {
+    /// The verdict on a request whose header block was not seen.
+    pub const UNKNOWN: Self = Self { class: Class::Unknown, operation: None, resource: None };
+}
+
+/// Decides what a request is from its method, its target and its headers.
+///
+/// The token request comes first, then the token's header, whatever the path; only a request
+/// without that header can be another cloud's. Of several token headers one that is not empty
+/// makes the request IMDSv2. The method is compared with its case, as HTTP has it.
+pub fn classify<'a>(
+    method: &[u8],
+    target: &[u8],
+    headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) -> Verdict {
+    let path = Path::parse(target);
+    let marks = Marks::collect(headers);
+    if method == b"PUT" && path.is_token() {
+        return Verdict {
+            class: Class::V2Token,
+            operation: Some(Operation::TokenRequest),
+            resource: Some(Resource::Token),
+        };
+    }
+    let class = match marks.token {
+        Some(true) => Class::V2,
+        Some(false) => Class::V2EmptyToken,
+        None if path::is_foreign(&path, marks.foreign) => Class::Foreign,
+        None => Class::V1,
+    };
+    let operation = match method {
+        b"GET" | b"HEAD" => Operation::Read,
+        _ => Operation::Other,
+    };
+    let resource = (class != Class::Foreign).then(|| path.resource());
+    Verdict { class, operation: Some(operation), resource }
+}
+
+/// Returns whether a command line names the token's header, so that its author meant IMDSv2
+/// whatever went over the wire (curl drops a header whose value is empty).
+pub fn names_token_header(argument: &[u8]) -> bool {
+    argument.windows(TOKEN_HEADER.len() + 1).any(|window| {
+        let (name, after) = window.split_at(TOKEN_HEADER.len());
+        name.eq_ignore_ascii_case(TOKEN_HEADER) && matches!(after, [b':' | b';' | b'"' | b'\''])
+    })
+}
+
+/// What the headers say.
+#[derive(Default)]
+struct Marks {
+    /// The token's header: absent, empty (`false`) or filled (`true`).
+    token: Option<bool>,
+    /// A header that only other clouds' protocols use.
+    foreign: bool,
+}
+
+impl Marks {
+    fn collect<'a>(headers: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let mut marks = Self::default();
+        for (name, value) in headers {
+            if name.eq_ignore_ascii_case(TOKEN_HEADER) {
+                let filled = !value.trim_ascii().is_empty();
+                marks.token = Some(filled || marks.token == Some(true));
+            } else if FOREIGN_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+                marks.foreign = true;
+            }
+        }
+        marks
+    }
+}
+
+/// Headers that support, but never make, the verdict that a request is another cloud's:
+/// Google and IBM, Azure, Akamai (twice), Alibaba, CloudStack.
+const FOREIGN_HEADERS: [&[u8]; 6] = [
+    b"Metadata-Flavor",
+    b"Metadata",
+    b"Metadata-Token",
+    b"Metadata-Token-Expiry-Seconds",
+    b"X-aliyun-ecs-metadata-token",
+    b"DomU_Request",
+];
+
+#[cfg(test)]
+#[path = "class_tests.rs"]
+mod tests;

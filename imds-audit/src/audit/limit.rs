@@ -1,0 +1,72 @@
+//! Turns bytes from outside into text of a bounded length.
+
+/// What stands where text was cut.
+pub const CUT: char = '…';
+
+/// The bounds of the texts in an event, in bytes of UTF-8 before the mark of a cut.
+pub mod bound {
+    /// A method.
+    pub const METHOD: usize = 32;
+    /// A path with its query.
+    pub const PATH: usize = 2048;
+    /// A host header.
+    pub const HOST: usize = 256;
+    /// A user agent, and each part of the client read from it.
+    pub const USER_AGENT: usize = 512;
+    /// The name of a process, a thread, a user, a unit, a container, a pod.
+    pub const NAME: usize = 256;
+    /// A file or cgroup path.
+    pub const FILE: usize = 1024;
+    /// All arguments of a process together.
+    pub const ARGUMENTS: usize = 8192;
+    /// The number of arguments of a process.
+    pub const ARGUMENT_COUNT: usize = 256;
+    /// All arguments of an ancestor together.
+    pub const ANCESTOR_ARGUMENTS: usize = 1024;
+    /// The number of ancestors.
+    pub const ANCESTORS: usize = 16;
+}
+
+/// Returns bytes as UTF-8, what is none replaced by U+FFFD, cut to `limit` bytes at a
+/// character's edge and then marked with [`CUT`].
+pub fn text(bytes: &[u8], limit: usize) -> String {
+    // One invalid byte becomes three, so `limit` input bytes always suffice to fill the output.
+    let (head, long) = match bytes.get(..limit.saturating_add(4)) {
+        Some(head) => (head, true),
+        None => (bytes, false),
+    };
+    let mut text = String::from_utf8_lossy(head).into_owned();
+    if long || text.len() > limit {
+        text.truncate(text.floor_char_boundary(limit));
+        text.push(CUT);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_within_the_bound_is_whole() {
+        assert_eq!(text("grüße".as_bytes(), 7), "grüße");
+    }
+
+    #[test]
+    fn a_longer_text_is_cut_between_characters_and_marked() {
+        assert_eq!(text("grüße".as_bytes(), 3), "gr…");
+        assert_eq!(text(&[b'a'; 100], 4), "aaaa…");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_replaced() {
+        assert_eq!(text(b"a\xffb", 10), "a\u{fffd}b");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_bound_holds(bytes: Vec<u8>, limit in 0_usize..64) {
+            proptest::prop_assert!(text(&bytes, limit).len() <= limit + CUT.len_utf8());
+        }
+    }
+}

@@ -1,0 +1,235 @@
+use super::*;
+
+const TOKEN: &str = "AQAEAJgN2Q_Zx7-kTqL0bVxkz8n5hPRc1mYw4uGdEoSfBiKaHtWjQ==";
+
+/// Redacts arguments that are written one a line.
+fn redacted(lines: &[&str]) -> Vec<String> {
+    let lines: Vec<String> = lines.iter().map(|line| line.replace("{T}", TOKEN)).collect();
+    arguments(lines.iter().map(|line| line.as_bytes()))
+        .iter()
+        .map(|argument| String::from_utf8_lossy(argument).into_owned())
+        .collect()
+}
+
+#[test]
+fn an_argument_keeps_everything_but_its_secret() {
+    for (argument, expected) in [
+        ("X-aws-ec2-metadata-token: {T}", "X-aws-ec2-metadata-token: <redacted>"),
+        ("x-AWS-ec2-metadata-token:{T}", "x-AWS-ec2-metadata-token:<redacted>"),
+        ("X-aws-ec2-metadata-token: with blank", "X-aws-ec2-metadata-token: <redacted>"),
+        ("--header=X-aws-ec2-metadata-token: {T}", "--header=X-aws-ec2-metadata-token: <redacted>"),
+        ("-HX-aws-ec2-metadata-token: {T}", "-HX-aws-ec2-metadata-token: <redacted>"),
+        ("TOKEN={T}", "TOKEN=<redacted>"),
+        ("AWS_SECRET_ACCESS_KEY=wJalr/XUt+nF", "AWS_SECRET_ACCESS_KEY=<redacted>"),
+        ("AWS_SESSION_TOKEN=abc def", "AWS_SESSION_TOKEN=<redacted>"),
+        ("AWS_ACCESS_KEY_ID=ASIAEXAMPLE", "AWS_ACCESS_KEY_ID=ASIAEXAMPLE"),
+        ("Authorization: Bearer a.b.c", "Authorization: Bearer <redacted>"),
+        ("authorization: a b", "authorization: <redacted>"),
+        ("Cookie: a=b; c=d", "Cookie: <redacted>"),
+        ("--password=x y", "--password=<redacted>"),
+        ("--user=me:pass", "--user=me:<redacted>"),
+        ("-ume:pass", "-ume:<redacted>"),
+        ("http://user:p:w@host/p", "http://user:<redacted>@host/p"),
+        ("http://user@host/p@q:r", "http://user@host/p@q:r"),
+        ("https://ghp_0123456789abcdefghij@github.com/", "https://<redacted>@github.com/"),
+        (
+            "https://h/?a=1&X-Amz-Signature=ab&X-Amz-Security-Token=cd&b=2",
+            "https://h/?a=1&X-Amz-Signature=<redacted>&X-Amz-Security-Token=<redacted>&b=2",
+        ),
+        ("https://h/?X-Amz-Credential=AKIA/x", "https://h/?X-Amz-Credential=AKIA/x"),
+        ("--max-tokens=5", "--max-tokens=5"),
+        ("X-aws-ec2-metadata-token-ttl-seconds: 60", "X-aws-ec2-metadata-token-ttl-seconds: 60"),
+        ("X-aws-ec2-metadata-token: $TOKEN", "X-aws-ec2-metadata-token: $TOKEN"),
+        ("PWD=/root", "PWD=/root"),
+        ("http://169.254.169.254/latest/api/token", "http://169.254.169.254/latest/api/token"),
+        ("{T}", "<redacted>"),
+        ("-Dspring.datasource.password=x,y;z", "-Dspring.datasource.password=<redacted>"),
+        ("", ""),
+    ] {
+        assert_eq!(redacted(&[argument]), [expected], "{argument}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_next_argument_is_removed() {
+    for (lines, expected) in [
+        (&["--password", "x y", "z"][..], &["--password", "<redacted>", "z"][..]),
+        (&["--token", "--next", "z"], &["--token", "--next", "z"]),
+        (&["-u", "me:pass", "h"], &["-u", "me:<redacted>", "h"]),
+        (&["-u", "script.py", "h"], &["-u", "script.py", "h"]),
+        (&["-u", "http://a:b@h"], &["-u", "http://a:<redacted>@h"]),
+        (
+            &["-H", "X-aws-ec2-metadata-token:", "abc", "u"],
+            &["-H", "X-aws-ec2-metadata-token:", "<redacted>", "u"],
+        ),
+        (
+            &["-H", "X-aws-ec2-metadata-token:", "http://h/"],
+            &["-H", "X-aws-ec2-metadata-token:", "http://h/"],
+        ),
+        (
+            &["-H", "Authorization:", "Bearer", "abc", "u"],
+            &["-H", "Authorization:", "Bearer", "<redacted>", "u"],
+        ),
+        (&["-H", "Accept: x", "-H", "Cookie: s"], &["-H", "Accept: x", "-H", "Cookie: <redacted>"]),
+    ] {
+        assert_eq!(redacted(lines), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_script_keeps_everything_but_its_secrets() {
+    for (script, expected) in [
+        (
+            "curl -s -H \"X-aws-ec2-metadata-token: {T}\" http://h/ | jq .",
+            "curl -s -H \"X-aws-ec2-metadata-token: <redacted>\" http://h/ | jq .",
+        ),
+        ("curl -H X-aws-ec2-metadata-token:{T} h", "curl -H X-aws-ec2-metadata-token:<redacted> h"),
+        (
+            "curl -H X-aws-ec2-metadata-token: abc h",
+            "curl -H X-aws-ec2-metadata-token: <redacted> h",
+        ),
+        ("ssh h \\\"Token: abc\\\" x", "ssh h \\\"Token: <redacted>\\\" x"),
+        ("TOKEN=abc; curl h", "TOKEN=<redacted>; curl h"),
+        ("TOKEN='a b' curl h", "TOKEN='<redacted>' curl h"),
+        ("TOKEN=\"a b\"c curl h", "TOKEN=\"<redacted> curl h"),
+        ("TOKEN= curl h", "TOKEN= curl h"),
+        ("curl -u me:pass h", "curl -u me:<redacted> h"),
+        ("curl --user 'me:pa ss' h", "curl --user 'me:<redacted>' h"),
+        ("mysql --password abc h", "mysql --password <redacted> h"),
+        ("curl -H 'Authorization: Basic abc' h", "curl -H 'Authorization: Basic <redacted>' h"),
+        (
+            "h={\"SecretAccessKey\": \"ab\", \"n\": 1}",
+            "h={\"SecretAccessKey\": \"<redacted>\", \"n\": 1}",
+        ),
+        (
+            "r.add_header('X-aws-ec2-metadata-token', 'ab') #",
+            "r.add_header('X-aws-ec2-metadata-token', '<redacted>') #",
+        ),
+        (
+            "printf 'GET / HTTP/1.1\\r\\nX-aws-ec2-metadata-token: ab\\r\\n\\r\\n' >&3",
+            "printf 'GET / HTTP/1.1\\r\\nX-aws-ec2-metadata-token: <redacted>\\r\\n\\r\\n' >&3",
+        ),
+        ("${TOKEN:-abc}", "${TOKEN:<redacted>"),
+        ("password=${P:-abc} x", "password=${P<redacted> x"),
+    ] {
+        assert_eq!(redacted(&["bash", "-c", script])[2], expected, "{script}");
+    }
+}
+
+#[test]
+fn the_documented_one_liner_stays_as_it_is() {
+    for script in [
+        "TOKEN=$(curl -X PUT \"http://169.254.169.254/latest/api/token\" \
+         -H \"X-aws-ec2-metadata-token-ttl-seconds: 21600\") && curl -H \
+         \"X-aws-ec2-metadata-token: $TOKEN\" http://169.254.169.254/latest/meta-data/",
+        "TOKEN=`curl -X PUT \"http://169.254.169.254/latest/api/token\"` && curl -H \
+         \"X-aws-ec2-metadata-token: ${TOKEN}\" h",
+        "curl -H \"Authorization: Bearer $T\" h",
+        "curl -H \"X-aws-ec2-metadata-token: $(cat /run/t)\" h",
+        "curl -u \"me:$PASSWORD\" h",
+    ] {
+        assert_eq!(redacted(&["bash", "-c", script])[2], script);
+        assert!(matches!(text(script.as_bytes()), Cow::Borrowed(_)), "{script}");
+    }
+}
+
+#[test]
+fn a_secret_inside_a_substitution_is_removed() {
+    let script = "TOKEN=$(curl -H \"Authorization: Bearer abc\" h)";
+    assert_eq!(
+        text(script.as_bytes()),
+        "TOKEN=$(curl -H \"Authorization: Bearer <redacted>\" h)".as_bytes()
+    );
+}
+
+#[test]
+fn a_known_secret_is_removed_wherever_it_stands() {
+    assert_eq!(
+        known(b"a secretsecret b secretsecret", b"secretsecret").as_ref(),
+        b"a <redacted> b <redacted>"
+    );
+    assert_eq!(known(b"a short b", b"short").as_ref(), b"a short b");
+}
+
+#[test]
+fn a_megabyte_of_names_takes_no_time() {
+    for piece in [
+        "token ",
+        "token: ",
+        "://",
+        "$(",
+        "token=\"",
+        "\\\"token: ",
+        "-u ",
+        "AQAE",
+        "-",
+        "-u=",
+        "--user=",
+        "-u \"",
+        "?token=$(",
+        "'token: $(\"",
+        "\"token: `",
+        "token='$(",
+        "-ux:",
+        "--token ",
+        "Authorization: $(",
+        "Cookie: Bearer ",
+        "token:\\ ",
+        "token\\\"",
+    ] {
+        let long = piece.repeat(1_000_000 / piece.len());
+        let start = std::time::Instant::now();
+        text(long.as_bytes());
+        assert!(start.elapsed().as_secs() < 10, "{piece}");
+    }
+}
+
+const SECRET: &str = "s3cr3tvalu3Q";
+
+proptest::proptest! {
+    #[test]
+    fn a_planted_secret_never_gets_through(
+        before in "[ -~]{0,20}",
+        after in "[ -~]{0,20}",
+        shape in proptest::sample::select(vec![
+            "\"X-aws-ec2-metadata-token: {}\"", "'X-aws-ec2-metadata-token:{}'", "TOKEN={}",
+            "AWS_SECRET_ACCESS_KEY='{}'", "--password {}", "--password={}", "\"password\": \"{}\"",
+            "Authorization: Bearer {}", "Cookie: a={}; b", "http://u:{}@h/", "?X-Amz-Signature={}",
+        ]),
+    ) {
+        let planted = format!("{before} {} {after}", shape.replace("{}", SECRET));
+        let script = arguments([b"sh".as_slice(), b"-c", planted.as_bytes()]);
+        let plain = arguments([planted.as_bytes()]);
+        for output in [text(planted.as_bytes()), script[2].clone(), plain[0].clone()] {
+            let output = String::from_utf8_lossy(&output).into_owned();
+            proptest::prop_assert!(!output.contains(SECRET), "{planted} => {output}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_secrets_is_unchanged(input in "[ -~&&[^@]]{0,200}") {
+        let lower = input.to_ascii_lowercase();
+        let names = ["token", "secret", "pass", "key", "signature", "auth", "cookie", "credential",
+            "sig", "pwd", "-u", "aqa"];
+        proptest::prop_assume!(!names.iter().any(|name| lower.contains(name)));
+        proptest::prop_assert_eq!(text(input.as_bytes()), input.as_bytes());
+    }
+
+    #[test]
+    fn redacting_twice_changes_nothing_more(
+        words in proptest::collection::vec(proptest::sample::select(vec![
+            "token", "--password", "-u", "a:b", "=", ":", " ", "\"", "'", "$T", "$(", "${T:-x}",
+            "http://", "@h", "/", "?", "&", "x", "Authorization", "Bearer", "\\", "\n", ",", "`",
+        ]), 0..16),
+    ) {
+        let input = words.concat();
+        let once = text(input.as_bytes()).into_owned();
+        let twice = text(&once).into_owned();
+        proptest::prop_assert_eq!(twice, once);
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes: Vec<u8>, more: Vec<u8>) {
+        arguments([bytes.as_slice(), more.as_slice()]);
+    }
+}
