@@ -57,8 +57,8 @@ impl Namespace {
     pub fn new() -> Result<Self, NamespaceError> {
         let outside = inode(&open_own()?)?;
         let made = on_scratch_thread(|| {
-            // SAFETY: the thread is a scratch one that shares no descriptors by assumption of its
-            // own; leaving a network namespace closes none and moves no other thread.
+            // SAFETY: what makes unshare unsafe is leaving the shared table of descriptors;
+            // NEWNET leaves that alone and moves only this thread, which ends with the closure.
             unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(|error| match error {
                 Errno::PERM => NamespaceError::MissingRight,
                 error => NamespaceError::Unshare(error.into()),

@@ -36,7 +36,7 @@ const BRIDGE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0x78, 0, 0, 0, 0, 0, 
 
 /// How long a new network may take until its addresses answer, and each attempt.
 const READY_WITHIN: Duration = Duration::from_secs(5);
-const ATTEMPT: Duration = Duration::from_millis(250);
+const ATTEMPT: Duration = Duration::from_millis(100);
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 
 /// How the client and the service are wired.
@@ -300,12 +300,19 @@ fn wire_routed(
 }
 
 /// Brings an interface up and gives it its two addresses.
+///
+/// A question for a neighbour that is asked before both ends are up gets lost, and is repeated
+/// after a second unless told otherwise: a routed network took 2.2 s to be usable.
 fn raise(
     namespace: &Namespace,
     ipv6: bool,
     interface: &str,
     [v4, v6]: [IpAddr; 2],
 ) -> Result<(), NetworkError> {
+    for family in if ipv6 { &["ipv4", "ipv6"][..] } else { &["ipv4"] } {
+        let setting = format!("/proc/sys/net/{family}/neigh/{interface}/retrans_time_ms");
+        set(namespace, &setting, "50")?;
+    }
     furnish(
         namespace,
         ipv6,

@@ -184,3 +184,35 @@ fn the_private_network_leads_nowhere_but_to_the_service() {
         assert_eq!(error.kind(), io::ErrorKind::NetworkUnreachable, "{topology:?}");
     }
 }
+
+#[test]
+fn an_ipv6_socket_reaches_the_ipv4_address_as_java_clients_do() {
+    if !may_run("an_ipv6_socket_reaches_the_ipv4_address") {
+        return;
+    }
+    let network = Network::new(Topology::Direct).unwrap();
+    if !network.ipv6() {
+        eprintln!("SKIPPED: this kernel has no IPv6");
+        return;
+    }
+    let (_service, handle) = serve(&network, Settings::default());
+    let mapped = SocketAddr::from((SERVICE_V4.to_ipv6_mapped(), 80));
+    assert!(ask(&network, mapped, PUT).unwrap().starts_with("HTTP/1.1 200"));
+    assert!(handle.log().entries()[0].peer.is_ipv4());
+}
+
+#[test]
+fn without_rights_the_error_names_the_missing_one() {
+    if !may_run("without_rights_the_error_names_the_missing_one") {
+        return;
+    }
+    let error = std::thread::spawn(|| {
+        let nobody = rustix::process::Uid::from_raw(65_534);
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        Network::new(Topology::Direct).unwrap_err()
+    })
+    .join()
+    .unwrap();
+    assert!(matches!(error, NetworkError::Namespace(NamespaceError::MissingRight)), "{error}");
+    assert!(error.to_string().contains("CAP_SYS_ADMIN"), "{error}");
+}
