@@ -32,7 +32,7 @@ pub fn run(workspace: &Workspace, target: &str) -> Result<PathBuf> {
 pub fn kernel_half(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
     let folder = kernel_folder(workspace);
     command::run(&mut toolchain.cargo("build", &workspace.root, &folder))
-        .with_context(|| format!("the kernel half, built with\n{toolchain}"))?;
+        .context("the kernel half; `cargo xtask setup` names its compiler and its linker")?;
     Ok(folder.join(BPF_TARGET).join("release/imds-audit-programs"))
 }
 

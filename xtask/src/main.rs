@@ -11,6 +11,8 @@ mod test;
 mod toolchain;
 mod workspace;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -48,9 +50,21 @@ enum Task {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The causes in one line, and no backtrace, which would bury it.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a task.
+fn run(task: Task) -> Result<()> {
     let workspace = Workspace::locate()?;
-    match Arguments::parse().task {
+    match task {
         Task::Setup => setup::run(&workspace),
         Task::Build { target } => {
             let program = build::run(&workspace, &target)?;

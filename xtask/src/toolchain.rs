@@ -215,11 +215,13 @@ impl Toolchain {
         } else {
             self.compiler.bin.join("cargo")
         };
-        let flags = format!(
-            "-Cdebuginfo=2 -Clinker={} -Clink-arg=--btf -Clink-arg=--cpu={}",
-            self.linker.path.display(),
-            self.cpu
-        );
+        // The instruction set by -Ctarget-cpu: rustc hands it on to the linker, which takes one only.
+        let flags = [
+            "-Cdebuginfo=2".to_owned(),
+            format!("-Clinker={}", self.linker.path.display()),
+            "-Clink-arg=--btf".to_owned(),
+            format!("-Ctarget-cpu={}", self.cpu),
+        ];
         let mut command = Command::new(program);
         clean(&mut command)
             .current_dir(root)
@@ -231,7 +233,7 @@ impl Toolchain {
             .env("RUSTC", self.compiler.bin.join("rustc"))
             // Unstable options on a stable compiler: build-std, and the target's own features.
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("RUSTFLAGS", flags);
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         command
     }
 }
