@@ -1,2 +1,77 @@
-//! x
-fn main(){}
+//! Set-up, build, demo and tests of imds-audit: whatever a person would otherwise type twice.
+
+mod apt;
+mod build;
+mod command;
+mod demo;
+mod elf;
+mod python;
+mod setup;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::build::HOST_TARGET;
+use crate::workspace::Workspace;
+
+/// Set-up, build, demo and tests of imds-audit.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Installs what building both halves needs, and says what it found.
+    Setup,
+    /// Builds the static program with the kernel half inside.
+    Build {
+        /// The host half's target.
+        #[arg(long, value_name = "TRIPLE", default_value = HOST_TARGET)]
+        target: String,
+    },
+    /// Builds the program and runs its demonstration, with sudo where needed.
+    Demo {
+        /// Options of `imds-audit demo`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// Runs every check and test; with a filter only the tests whose name contains it.
+    Test {
+        /// A part of a test's name.
+        filter: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The causes in one line, and no backtrace, which would bury it.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a task.
+fn run(task: Task) -> Result<()> {
+    let workspace = Workspace::locate()?;
+    match task {
+        Task::Setup => setup::run(&workspace),
+        Task::Build { target } => {
+            let program = build::run(&workspace, &target)?;
+            println!("{}", program.display());
+            Ok(())
+        }
+        Task::Demo { options } => demo::run(&workspace, &options),
+        Task::Test { filter } => test::run(&workspace, filter.as_deref()),
+    }
+}

@@ -1,0 +1,80 @@
+//! Builds the program: the kernel half first, then the static host half with it inside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command;
+use crate::elf;
+use crate::setup;
+use crate::toolchain::{BPF_TARGET, Toolchain};
+use crate::workspace::Workspace;
+
+/// The target of the host half where none is given.
+#[cfg(target_arch = "x86_64")]
+pub const HOST_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The target of the host half where none is given.
+#[cfg(target_arch = "aarch64")]
+pub const HOST_TARGET: &str = "aarch64-unknown-linux-gnu";
+
+/// The variable that tells `imds-audit/build.rs` where the kernel half is.
+pub const OBJECT_VARIABLE: &str = "IMDS_AUDIT_EBPF_OBJECT";
+
+/// Prepares the machine, builds both halves and returns the program's path.
+pub fn run(workspace: &Workspace, target: &str) -> Result<PathBuf> {
+    let toolchain = setup::toolchain(workspace, false)?;
+    let object = kernel_half(workspace, &toolchain)?;
+    program(workspace, &object, target)
+}
+
+/// Builds the kernel half and returns its object's path.
+pub fn kernel_half(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
+    let folder = kernel_folder(workspace);
+    command::run(&mut toolchain.cargo("build", &workspace.root, &folder))
+        .context("the kernel half; `cargo xtask setup` names its compiler and its linker")?;
+    Ok(folder.join(BPF_TARGET).join("release/imds-audit-programs"))
+}
+
+/// Returns the kernel half's own target folder: its flags differ, so it would share nothing.
+pub fn kernel_folder(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("bpf")
+}
+
+/// Builds the static program around an object; returns its path in `target/dist`.
+pub fn program(workspace: &Workspace, object: &Path, target: &str) -> Result<PathBuf> {
+    let mut cargo = workspace.cargo();
+    cargo
+        .args(["build", "--release", "--locked", "-p", "imds-audit", "--bin", "imds-audit"])
+        .args(["--target", target, "--target-dir"])
+        .arg(&workspace.target)
+        .env(OBJECT_VARIABLE, object)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    if target != HOST_TARGET {
+        let variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
+        if std::env::var_os(&variable).is_none() {
+            cargo.env(variable, format!("{}-gcc", target.replace("-unknown", "")));
+        }
+    }
+    command::run(&mut cargo)?;
+
+    let built = workspace.target.join(target).join("release/imds-audit");
+    let needs = elf::needs(&built)?;
+    if needs.loader || !needs.libraries.is_empty() {
+        let libraries = needs.libraries.join(", ");
+        bail!("{} is not static: it needs a loader or {libraries}", built.display());
+    }
+    let dist = workspace.target.join("dist");
+    let folder = if target == HOST_TARGET { dist } else { dist.join(target) };
+    install(&built, &folder).with_context(|| format!("cannot write to {}", folder.display()))
+}
+
+/// Puts the program into a folder in one step: an old copy of it may be running.
+fn install(program: &Path, folder: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let (new, path) = (folder.join("imds-audit.new"), folder.join("imds-audit"));
+    fs::copy(program, &new)?;
+    fs::rename(&new, &path)?;
+    Ok(path)
+}
