@@ -60,9 +60,8 @@ impl<const SIZE: usize> Reservation<SIZE> {
     pub fn new() -> Option<Self> {
         // SAFETY: the map is a ring buffer. The `RingBuf` method of aya-ebpf answers with a
         // slice, whose length checks the compiler cannot drop and the verifier cannot follow.
-        let memory = unsafe {
-            bpf_ringbuf_reserve((&raw const RECORDS).cast_mut().cast(), SIZE as u64, 0)
-        };
+        let memory =
+            unsafe { bpf_ringbuf_reserve((&raw const RECORDS).cast_mut().cast(), SIZE as u64, 0) };
         if memory.is_null() { None } else { Some(Self(memory.cast())) }
     }
 

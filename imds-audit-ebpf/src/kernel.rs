@@ -38,11 +38,7 @@ impl Pointer {
         let mut address = 0u64;
         // SAFETY: both pointers are to our own stack, eight bytes each.
         let result = unsafe {
-            bpf_probe_read_kernel(
-                (&raw mut address).cast(),
-                8,
-                (&raw const spilled).cast(),
-            )
+            bpf_probe_read_kernel((&raw mut address).cast(), 8, (&raw const spilled).cast())
         };
         if result == 0 { Self::new(address) } else { None }
     }

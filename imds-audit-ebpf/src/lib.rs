@@ -249,8 +249,14 @@ pub enum Loss {
 
 impl Loss {
     /// Every reason, in the order of its counter.
-    pub const ALL: [Self; 6] =
-        [Self::Connect, Self::Writer, Self::Request, Self::Response, Self::Control, Self::Unreadable];
+    pub const ALL: [Self; 6] = [
+        Self::Connect,
+        Self::Writer,
+        Self::Request,
+        Self::Response,
+        Self::Control,
+        Self::Unreadable,
+    ];
 
     /// Returns the reason's name as events and metrics carry it.
     pub const fn name(self) -> &'static str {

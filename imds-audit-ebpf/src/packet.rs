@@ -8,13 +8,14 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
     programs::SkBuffContext,
 };
-use imds_audit_ebpf::{COMM_LENGTH, Ends, Loss, MAX_PAYLOAD, Segment, Task, tcp_flags};
+use imds_audit_ebpf::{COMM_LENGTH, Ends, Loss, MAX_PAYLOAD, Segment, Task, kind, tcp_flags};
 
 use crate::{
     bits::{clamp, opaque},
     config::{Peer, audited},
     emit::{Reservation, Skip},
     kernel::{Pointer, netns},
+    socket,
 };
 
 /// `IPPROTO_TCP`.
@@ -28,7 +29,7 @@ const MAX_EXTENSIONS: u32 = 4;
 const IPV6_FAMILY: u32 = 10;
 
 /// The size of a record's fixed part.
-pub const FIXED: usize = size_of::<Segment>();
+const FIXED: usize = size_of::<Segment>();
 
 /// The peer of a packet's socket, which address translation does not change.
 struct SocketPeer(*const __sk_buff);
@@ -114,30 +115,6 @@ impl Packet {
     pub fn is_control(&self) -> bool {
         self.tcp_flags & (tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST) != 0
     }
-
-    /// Makes the record that stands for the whole packet, without captured bytes.
-    #[inline(always)]
-    pub fn record(&self, context: &SkBuffContext, kind: u32) -> Result<Segment, Skip> {
-        let ip_version = check(context)?;
-        let socket = Pointer::of_typed(socket(context));
-        Ok(Segment {
-            kind,
-            tcp_flags: self.tcp_flags,
-            ttl: self.ttl,
-            by_writer: 0,
-            reserved: 0,
-            // SAFETY: the helper has no arguments.
-            time: unsafe { bpf_ktime_get_boot_ns() },
-            socket: cookie(context),
-            sequence: self.sequence,
-            acknowledgment: self.acknowledgment,
-            length: self.length,
-            captured: 0,
-            task: Task { pid: 0, tid: 0, start_time: 0, exec_id: 0 },
-            comm: [0; COMM_LENGTH],
-            ends: ends(context, ip_version, socket.map_or(0, netns)),
-        })
-    }
 }
 
 /// Returns the socket's cookie.
@@ -149,7 +126,7 @@ pub fn cookie(context: &SkBuffContext) -> u64 {
 
 /// Returns the packet's socket, as the verifier knows it.
 #[inline(always)]
-pub fn socket(context: &SkBuffContext) -> *mut aya_ebpf::bindings::bpf_sock {
+pub fn own_socket(context: &SkBuffContext) -> *mut aya_ebpf::bindings::bpf_sock {
     // SAFETY: the pointer is the program's context; the field is one of its union's.
     unsafe { (*context.skb.skb).__bindgen_anon_2.sk }
 }
@@ -216,6 +193,14 @@ fn load<const N: usize>(context: &SkBuffContext, offset: u32) -> Result<[u8; N],
     }
 }
 
+/// Returns the connection's ends, as its socket has them.
+#[inline(always)]
+pub fn own_ends(context: &SkBuffContext) -> Result<Ends, Skip> {
+    let ip_version = check(context)?;
+    let socket = Pointer::of_typed(own_socket(context));
+    Ok(ends(context, ip_version, socket.map_or(0, netns)))
+}
+
 #[inline(always)]
 fn ends(context: &SkBuffContext, ip_version: u8, netns: u32) -> Ends {
     let skb = context.skb.skb;
@@ -273,19 +258,8 @@ unsafe fn fields(place: *const u32) -> [u32; 4] {
     unsafe { [field(place), field(place.add(1)), field(place.add(2)), field(place.add(3))] }
 }
 
-/// Writes a record without payload bytes.
-#[inline(always)]
-pub fn write_control(record: &Segment) -> Result<(), Skip> {
-    let Some(reservation) = Reservation::<FIXED>::new() else {
-        return Err(Skip::Lost(Loss::Control));
-    };
-    // SAFETY: the reservation has the record's size and, as all in the ring, its alignment.
-    unsafe { reservation.at::<Segment>(0).write(*record) };
-    reservation.submit();
-    Ok(())
-}
-
 /// What came of writing a record.
+#[must_use]
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Written {
@@ -297,33 +271,100 @@ pub enum Written {
     Unreadable = 2,
 }
 
+impl Written {
+    /// Returns 0, or the loss: `full` where the ring is full.
+    #[inline(always)]
+    pub fn or_lost(self, full: Loss) -> Result<u32, Skip> {
+        match self {
+            Self::Yes => Ok(0),
+            Self::Full => Err(Skip::Lost(full)),
+            Self::Unreadable => Err(Skip::Lost(Loss::Unreadable)),
+        }
+    }
+}
+
 /// Holds a request without a token, and most response headers.
 const SMALL: usize = FIXED + 256;
 /// Holds a request with a token.
 const MEDIUM: usize = FIXED + 512;
 const LARGE: usize = FIXED + MAX_PAYLOAD;
 
-/// Writes a record with the payload bytes at an offset in the packet, at most [`MAX_PAYLOAD`].
+/// Writes a record of `count` payload bytes from `from` on, at most [`MAX_PAYLOAD`]; of none for
+/// what the packet's flags tell.
 ///
 /// A function of its own in the object, for the verifier's sake: see
 /// [`crate::snapshot::write_current`].
 #[inline(never)]
-pub fn write_payload(
+pub fn write_part(
     context: &SkBuffContext,
-    record: &Segment,
-    offset: u32,
-    captured: u32,
+    packet: &Packet,
+    kind: u32,
+    from: u32,
+    count: u32,
 ) -> Written {
-    if captured <= (SMALL - FIXED) as u32 {
-        write_sized::<SMALL>(context, record, offset, captured)
-    } else if captured <= (MEDIUM - FIXED) as u32 {
-        write_sized::<MEDIUM>(context, record, offset, captured)
+    let Ok(ends) = own_ends(context) else { return Written::Unreadable };
+    let mut record = Segment {
+        kind,
+        tcp_flags: packet.tcp_flags,
+        ttl: packet.ttl,
+        by_writer: 0,
+        reserved: 0,
+        // SAFETY: the helper has no arguments.
+        time: unsafe { bpf_ktime_get_boot_ns() },
+        socket: cookie(context),
+        sequence: packet.sequence.wrapping_add(from),
+        acknowledgment: packet.acknowledgment,
+        // Of a response the header alone: a body in the same packet is passed over like one in a
+        // later packet.
+        length: count,
+        captured: 0,
+        task: Task { pid: 0, tid: 0, start_time: 0, exec_id: 0 },
+        comm: [0; COMM_LENGTH],
+        ends,
+    };
+    if count == 0 {
+        return write_sized::<FIXED>(context, &record, 0, 0);
+    }
+    if kind == kind::REQUEST {
+        // Only the first record of a packet carries its SYN, and only the last its FIN.
+        if from != 0 {
+            if record.tcp_flags & tcp_flags::SYN != 0 {
+                // The SYN has a sequence number of its own.
+                record.sequence = record.sequence.wrapping_add(1);
+            }
+            record.tcp_flags &= !tcp_flags::SYN;
+        }
+        if from.wrapping_add(count) != packet.length {
+            record.tcp_flags &= !tcp_flags::FIN;
+        }
+        name_sender(&mut record);
     } else {
-        write_sized::<LARGE>(context, record, offset, captured)
+        // A response's flags have a record of their own.
+        record.tcp_flags &= tcp_flags::ACK;
+    }
+    let offset = packet.payload.wrapping_add(from);
+    if count <= (SMALL - FIXED) as u32 {
+        write_sized::<SMALL>(context, &record, offset, count)
+    } else if count <= (MEDIUM - FIXED) as u32 {
+        write_sized::<MEDIUM>(context, &record, offset, count)
+    } else {
+        write_sized::<LARGE>(context, &record, offset, count)
     }
 }
 
-/// `SIZE - FIXED` is a power of two.
+#[inline(always)]
+fn name_sender(record: &mut Segment) {
+    let Some(state) = socket::find(record.socket) else { return };
+    // SAFETY: the pointer is to a map value, which lives as long as the program runs.
+    let state = unsafe { &*state };
+    if state.is_sent_by_task != 0 {
+        record.by_writer = 1;
+        record.task = state.task;
+        record.comm = state.comm;
+    }
+}
+
+/// `SIZE - FIXED` is a power of two, or nothing is captured.
 #[inline(always)]
 fn write_sized<const SIZE: usize>(
     context: &SkBuffContext,
@@ -334,6 +375,12 @@ fn write_sized<const SIZE: usize>(
     let Some(reservation) = Reservation::<SIZE>::new() else {
         return Written::Full;
     };
+    if SIZE == FIXED {
+        // SAFETY: the reservation has the record's size and, as all in the ring, its alignment.
+        unsafe { reservation.at::<Segment>(0).write(*record) };
+        reservation.submit();
+        return Written::Yes;
+    }
     let captured = clamp(captured, (SIZE - FIXED) as u32);
     // SAFETY: the reservation is longer than the record; the payload's place has SIZE - FIXED
     // bytes, and `captured` is at most that.

@@ -1,16 +1,14 @@
 //! Egress: request bytes, and who sends them.
 
 use aya_ebpf::programs::SkBuffContext;
-use imds_audit_ebpf::{Loss, MAX_CHUNKS, MAX_PAYLOAD, Segment, Task, kind, tcp_flags};
+use imds_audit_ebpf::{Loss, MAX_CHUNKS, MAX_PAYLOAD, kind};
 
 use crate::{
     config::offset,
-    emit::Skip,
+    emit::{Skip, count},
     kernel::{Pointer, is_owned},
-    packet::{
-        Packet, Written, check, parse, socket as packet_socket, write_control, write_payload,
-    },
-    snapshot::{identify_current, lost, write_current},
+    packet::{Packet, check, cookie, own_ends, own_socket, parse, write_part},
+    snapshot::{identify_current, write_current},
     socket::{self, REQUEST_ACKNOWLEDGMENT, Socket},
 };
 
@@ -19,117 +17,69 @@ use crate::{
 pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
     let ip_version = check(context)?;
     let packet = parse(context, ip_version)?;
-    if packet.length == 0 && !packet.is_control() {
-        return Err(Skip::Nothing);
-    }
-    let mut record = packet.record(context, kind::REQUEST)?;
     if packet.length == 0 {
-        return write_control(&record).map(|()| 0);
+        if !packet.is_control() {
+            return Err(Skip::Nothing);
+        }
+        return write_part(context, &packet, kind::REQUEST, 0, 0).or_lost(Loss::Control);
     }
-    let state = socket::find_or_add(record.socket);
-    if let Some(state) = state {
-        remember_acknowledgment(state, packet.acknowledgment);
-    }
-    let writer = if is_sent_by_current(context) { identify_current() } else { None };
-    if let Some((current, task)) = writer {
-        name_writer(&mut record, current, &task);
+    if let Some(state) = socket::find_or_add(cookie(context)) {
+        // SAFETY: the pointer is to a map value, which lives as long as the program runs; the
+        // socket's lock keeps another sender out.
+        let state = unsafe { &mut *state };
+        state.request_acknowledgment = packet.acknowledgment;
+        state.known |= REQUEST_ACKNOWLEDGMENT;
         // The request bytes matter more than who sent them: go on where that is lost.
-        if let Err(Skip::Lost(loss)) = write_new_writer(&record, state, current, &task) {
-            crate::emit::count(loss);
+        if !note_sender(context, state) {
+            count(Loss::Writer);
         }
     }
-    write_chunks(context, &packet, &mut record)
+    write_chunks(context, &packet)
 }
 
-/// Returns whether the packet leaves in the context of the task that sends it.
-#[inline(always)]
-fn is_sent_by_current(context: &SkBuffContext) -> bool {
-    match Pointer::of_typed(packet_socket(context)) {
-        Some(socket) => is_owned(socket),
-        None => false,
+/// Notes the task that sends the packet, if it leaves in that task's context, and writes a
+/// snapshot of its process, unless the last one written for this socket was of the same process
+/// since the same `exec`. Returns whether there was room.
+///
+/// A function of its own in the object, for the verifier's sake: see [`write_current`].
+#[inline(never)]
+fn note_sender(context: &SkBuffContext, state: &mut Socket) -> bool {
+    state.is_sent_by_task = 0;
+    let Some(socket) = Pointer::of_typed(own_socket(context)) else { return true };
+    if !is_owned(socket) {
+        return true;
     }
-}
-
-#[inline(always)]
-fn remember_acknowledgment(state: *mut Socket, acknowledgment: u32) {
-    // SAFETY: the pointer is to a map value, which lives as long as the program runs.
-    unsafe {
-        (*state).request_acknowledgment = acknowledgment;
-        (*state).known |= REQUEST_ACKNOWLEDGMENT;
+    let Some((current, task)) = identify_current() else { return true };
+    state.task = task;
+    current.read_into(offset!(task_struct_comm), &mut state.comm);
+    state.is_sent_by_task = 1;
+    if state.writer == task.process() {
+        return true;
     }
-}
-
-#[inline(always)]
-fn name_writer(record: &mut Segment, current: Pointer, task: &Task) {
-    record.by_writer = 1;
-    record.task = *task;
-    current.read_into(offset!(task_struct_comm), &mut record.comm);
-}
-
-/// Writes a snapshot of the writing process, unless the last one written for this socket was of
-/// the same process since the same `exec`.
-#[inline(always)]
-fn write_new_writer(
-    record: &Segment,
-    state: Option<*mut Socket>,
-    current: Pointer,
-    task: &Task,
-) -> Result<(), Skip> {
-    if let Some(state) = state {
-        // SAFETY: the pointer is to a map value, which lives as long as the program runs.
-        let known = unsafe { (*state).writer };
-        if known == task.process() {
-            return Ok(());
-        }
+    let Ok(ends) = own_ends(context) else { return true };
+    if !write_current(kind::WRITER, cookie(context), &ends, current, &task) {
+        return false;
     }
-    if !write_current(kind::WRITER, record.socket, &record.ends, current, task) {
-        return Err(lost(kind::WRITER));
-    }
-    if let Some(state) = state {
-        socket::set_writer(state, task);
-    }
-    Ok(())
+    state.writer = task.process();
+    true
 }
 
 /// Writes a packet's payload as records of up to [`MAX_PAYLOAD`] bytes.
 ///
-/// Only the first of them carries the packet's SYN and only the last its FIN.
+/// Each but the last is full, so that the verifier knows where each one begins.
 #[inline(always)]
-fn write_chunks(
-    context: &SkBuffContext,
-    packet: &Packet,
-    record: &mut Segment,
-) -> Result<u32, Skip> {
-    let mut written = 0u32;
+fn write_chunks(context: &SkBuffContext, packet: &Packet) -> Result<u32, Skip> {
+    let full = MAX_PAYLOAD as u32;
     let mut chunk = 0;
-    while chunk < MAX_CHUNKS && written < packet.length {
-        let left = packet.length.wrapping_sub(written);
-        let is_last = left <= MAX_PAYLOAD as u32;
-        let count = if is_last { left } else { MAX_PAYLOAD as u32 };
-        record.tcp_flags = packet.tcp_flags;
-        if !is_last {
-            record.tcp_flags &= !tcp_flags::FIN;
+    while chunk < MAX_CHUNKS as u32 {
+        let from = chunk * full;
+        let left = packet.length.wrapping_sub(from);
+        if left <= full {
+            write_part(context, packet, kind::REQUEST, from, left).or_lost(Loss::Request)?;
+            return Ok(packet.length);
         }
-        if written != 0 {
-            record.tcp_flags &= !tcp_flags::SYN;
-        }
-        record.length = count;
-        let offset = packet.payload.wrapping_add(written);
-        match write_payload(context, record, offset, count) {
-            Written::Yes => {}
-            Written::Full => return Err(Skip::Lost(Loss::Request)),
-            Written::Unreadable => return Err(Skip::Lost(Loss::Unreadable)),
-        }
-        record.sequence = record.sequence.wrapping_add(count);
-        if record.tcp_flags & tcp_flags::SYN != 0 {
-            // The SYN has a sequence number of its own.
-            record.sequence = record.sequence.wrapping_add(1);
-        }
-        written = written.wrapping_add(count);
+        write_part(context, packet, kind::REQUEST, from, full).or_lost(Loss::Request)?;
         chunk += 1;
     }
-    if written < packet.length {
-        return Err(Skip::Lost(Loss::Request));
-    }
-    Ok(written)
+    Err(Skip::Lost(Loss::Request))
 }

@@ -11,30 +11,32 @@
 //! and there only if the bytes `HTTP/1.` stand there. It ends at its blank line. What lies
 //! between is skipped without a record.
 
-use core::mem::MaybeUninit;
-
-use aya_ebpf::{
-    EbpfContext, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext,
-};
+use aya_ebpf::{EbpfContext, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext};
 use imds_audit_ebpf::{Loss, kind, tcp_flags};
 
 use crate::{
-    bits::{clamp, is_zero, less},
+    bits::{clamp, matches, minimum, trailing_zeros},
     emit::Skip,
-    packet::{Packet, Written, check, cookie, parse, write_control, write_payload},
-    socket::{self, CONTINUATION, NEXT_HEAD, REQUEST_ACKNOWLEDGMENT, Scan, Socket},
+    packet::{Packet, check, cookie, parse, write_part},
+    socket::{self, CONTINUATION, NEXT_HEAD, REQUEST_ACKNOWLEDGMENT, Scan, Socket, UNKNOWN},
 };
 
-/// How many bytes are scanned at a time, on the stack.
-const STEP: usize = 64;
-/// How many steps one packet may take: 1.5 KiB of headers. IMDS's are about 300 bytes each.
-const MAX_STEPS: u32 = 24;
+/// How many bytes are scanned at a time. With the sixteen before them they are the 64 bits of a
+/// word.
+const STEP: usize = 48;
+/// The bytes before them that a decision may need: a line feed and `content-length:`.
+const HISTORY: u32 = 16;
+/// How many steps one packet may take: 768 bytes of headers. IMDS's are about 300 bytes each.
+const MAX_STEPS: u32 = 16;
+/// How many digits of a Content-Length are read. A longer one is taken for unknown.
+const MAX_DIGITS: usize = 10;
 
 /// `HTTP/1.` as the first seven of eight bytes in memory.
 const PROTOCOL: u64 = u64::from_ne_bytes(*b"HTTP/1.\0");
-/// `\ncontent-length:` in the lower case that [`lower`] makes, in two words.
-const NAME_OLDER: u64 = u64::from_be_bytes([0x2a, b'c', b'o', b'n', b't', b'e', b'n', b't']);
-const NAME_NEWER: u64 = u64::from_be_bytes(*b"-length:");
+/// `content-length:` behind a line feed, as two words with the bit of lower case set.
+const NAME: [u64; 2] = [u64::from_ne_bytes(*b"\x2acontent"), u64::from_ne_bytes(*b"-length:")];
+/// The bit that makes an ASCII letter lower case. A hyphen and a colon have it.
+const LOWER: u64 = 0x2020_2020_2020_2020;
 
 /// Reports a packet from the service. Returns how many header bytes it had.
 #[inline(always)]
@@ -44,12 +46,8 @@ pub fn try_ingress(context: &SkBuffContext) -> Result<u32, Skip> {
     let heads = if packet.length == 0 { Ok(0) } else { write_heads(context, &packet) };
     // Opening and end have a record of their own, behind the header bytes.
     if packet.is_control() {
-        let mut record = packet.record(context, kind::RESPONSE)?;
-        if record.tcp_flags & tcp_flags::SYN == 0 {
-            record.sequence = record.sequence.wrapping_add(record.length);
-        }
-        record.length = 0;
-        write_control(&record)?;
+        let end = if packet.tcp_flags & tcp_flags::SYN == 0 { packet.length } else { 0 };
+        write_part(context, &packet, kind::RESPONSE, end, 0).or_lost(Loss::Control)?;
     }
     heads
 }
@@ -80,7 +78,7 @@ fn write_heads(context: &SkBuffContext, packet: &Packet) -> Result<u32, Skip> {
             Scanned::Unreadable => return Err(Skip::Lost(Loss::Unreadable)),
         }
         write_head(context, packet, &mut state.scan)?;
-        if state.scan.seen == 0 {
+        if state.scan.length == UNKNOWN {
             return Ok(state.scan.written);
         }
         // Go on behind the body: in this packet, or in a later one.
@@ -127,25 +125,10 @@ fn find_start(context: &SkBuffContext, packet: &Packet, state: &mut Socket) -> b
 #[inline(always)]
 fn is_head_at(context: &SkBuffContext, packet: &Packet, offset: u32) -> bool {
     let left = packet.length.wrapping_sub(offset);
-    let count = clamp(if left > 8 { 8 } else { left }, 8);
-    let mut bytes = MaybeUninit::<[u8; 8]>::zeroed();
-    // SAFETY: the destination has eight bytes; `count` is at most that.
-    let result = unsafe {
-        bpf_skb_load_bytes(
-            context.as_ptr(),
-            packet.payload.wrapping_add(offset),
-            bytes.as_mut_ptr().cast(),
-            count,
-        )
-    };
-    // SAFETY: all bytes were set to zero at least.
-    result == 0 && is_protocol(u64::from_ne_bytes(unsafe { bytes.assume_init() }), count)
-}
-
-#[inline(always)]
-fn begins_head(bytes: &[u8; STEP], count: u32) -> bool {
-    // SAFETY: eight of the STEP bytes; the read needs no alignment.
-    is_protocol(unsafe { bytes.as_ptr().cast::<u64>().read_unaligned() }, count)
+    let count = minimum(u64::from(left), 8) as u32;
+    let mut word = [0u64; 1];
+    load(context, packet.payload.wrapping_add(offset), &mut word, count)
+        && is_protocol(word[0], count)
 }
 
 /// Returns whether the first `count` bytes of a word are `HTTP/1.`, as far as they go.
@@ -177,102 +160,125 @@ enum Scanned {
 #[inline(never)]
 fn scan_step(context: &SkBuffContext, scan: &mut Scan, payload: u32, length: u32) -> Scanned {
     let left = length.wrapping_sub(scan.position);
-    // The smaller of the two, without a branch.
-    let is_last = less(u64::from(left), STEP as u64);
-    let count = STEP as u64 ^ ((STEP as u64 ^ u64::from(left)) & is_last.wrapping_neg());
-    let count = clamp(count as u32, STEP as u32);
-    let mut bytes = MaybeUninit::<[u8; STEP]>::zeroed();
-    // SAFETY: the destination has STEP bytes; `count` is at most that.
-    let result = unsafe {
-        bpf_skb_load_bytes(
-            context.as_ptr(),
-            payload.wrapping_add(scan.position),
-            bytes.as_mut_ptr().cast(),
-            count,
-        )
-    };
-    if result != 0 {
+    let count = minimum(u64::from(left), STEP as u64) as u32;
+    let mut bytes = [0u64; STEP / 8];
+    if !load(context, payload.wrapping_add(scan.position), &mut bytes, count) {
         return Scanned::Unreadable;
     }
-    // SAFETY: all bytes were set to zero at least.
-    let bytes = unsafe { bytes.assume_init() };
-    if scan.is_new != 0 && !begins_head(&bytes, count) {
+    if scan.is_new != 0 && !is_protocol(bytes[0], count) {
         scan.position = length;
         return Scanned::Inside;
     }
     scan.is_new = 0;
-    let mut state = *scan;
-    let mut inside_head = 1u64;
-    let mut scanned = 0u64;
-    let mut index = 0;
-    while index < STEP {
-        // SAFETY: the index is below STEP.
-        let byte = u64::from(unsafe { *bytes.as_ptr().add(index) });
-        // 1 while the byte is one of the packet's and the header has not ended before it.
-        let live = inside_head & less(index as u64, u64::from(count));
-        advance(&mut state, byte, live);
-        scanned += live;
-        inside_head &= ends(state.window) ^ 1;
-        index += 1;
+    let line_feeds = find(&bytes, b'\n', scan.line_feeds);
+    let carriage_returns = find(&bytes, b'\r', scan.carriage_returns);
+    let hyphens = find(&bytes, b'-', scan.hyphens);
+    // A line feed, and before it another, with or without a carriage return between.
+    let blank = line_feeds & ((line_feeds << 1) | ((carriage_returns << 1) & (line_feeds << 2)));
+    // Behind the header's end nothing counts.
+    let head = blank ^ blank.wrapping_sub(1);
+    // A name of fourteen letters with a hyphen as the eighth.
+    let names = find(&bytes, b':', 0) & (line_feeds << 15) & (hyphens << 7) & head;
+    if names != 0 {
+        let colon = trailing_zeros(names) as u32;
+        // The place of the line feed before the name, which an earlier packet may have had.
+        let place = scan.position.wrapping_add(colon).wrapping_sub(HISTORY + 15);
+        if place <= length {
+            read_length(context, scan, payload.wrapping_add(place), length.wrapping_sub(place));
+        }
     }
-    state.position = state.position.wrapping_add(scanned as u32);
-    *scan = state;
-    if inside_head == 0 { Scanned::End } else { Scanned::Inside }
+    if blank != 0 {
+        let end = trailing_zeros(blank) as u32;
+        scan.position = scan.position.wrapping_add(end).wrapping_sub(HISTORY - 1);
+        return Scanned::End;
+    }
+    scan.position = scan.position.wrapping_add(count);
+    scan.line_feeds = recent(line_feeds, count);
+    scan.carriage_returns = recent(carriage_returns, count);
+    scan.hyphens = recent(hyphens, count);
+    Scanned::Inside
 }
 
-/// Takes one byte into the scan's state if `live` is 1.
+/// Returns a bit for each byte of a kind: the sixteen before the step's, then the step's.
 #[inline(always)]
-fn advance(scan: &mut Scan, byte: u64, live: u64) {
-    // All ones where live, else zero: the state stays as it is.
-    let mask = live.wrapping_neg();
-    let merge = |old: u64, new: u64| old ^ ((old ^ new) & mask);
-    let low = lower(byte);
-    let older = (scan.older << 8) | (scan.newer >> 56);
-    let newer = (scan.newer << 8) | low;
-    // In the lowest byte alone, so that what is below '0' becomes large and not negative.
-    let digit = byte.wrapping_sub(u64::from(b'0')) & 0xff;
-    let is_digit = less(digit, 10);
-    // Ten times the value plus the digit, or the value as it is.
-    let grown = scan.length.wrapping_mul(1 + 9 * is_digit).wrapping_add(digit & is_digit.wrapping_neg());
-    let length = scan.length ^ ((scan.length ^ grown) & scan.inside.wrapping_neg());
-    let is_line_end = is_zero(byte ^ u64::from(b'\n'));
-    let is_name = is_zero((older ^ NAME_OLDER) | (newer ^ NAME_NEWER));
-    let inside = (scan.inside & (is_line_end ^ 1)) | is_name;
-    scan.window = merge(scan.window, (scan.window << 8) | byte);
-    scan.older = merge(scan.older, older);
-    scan.newer = merge(scan.newer, newer);
-    scan.length = merge(scan.length, length & is_name.wrapping_sub(1));
-    scan.inside = merge(scan.inside, inside);
-    scan.seen = merge(scan.seen, scan.seen | is_name);
+fn find(bytes: &[u64; STEP / 8], byte: u8, history: u64) -> u64 {
+    history & 0xffff
+        | matches(bytes[0], byte) << 16
+        | matches(bytes[1], byte) << 24
+        | matches(bytes[2], byte) << 32
+        | matches(bytes[3], byte) << 40
+        | matches(bytes[4], byte) << 48
+        | matches(bytes[5], byte) << 56
 }
 
-/// Returns 1 if the window ends with a blank line: `\n\r\n`, or `\n\n`.
+/// Returns the bits of the last sixteen bytes, after a step of `count`.
 #[inline(always)]
-fn ends(window: u64) -> u64 {
-    is_zero((window & 0xff_ffff) ^ 0x0a_0d_0a) | is_zero((window & 0xffff) ^ 0x0a0a)
+fn recent(bits: u64, count: u32) -> u64 {
+    (bits >> (count & 63)) & 0xffff
 }
 
-/// Makes ASCII letters lower case, by a bit that `-` and `:` have anyway.
+/// Reads the value of a Content-Length whose line feed stands at `place` in the packet, with
+/// `left` bytes of the packet from there on. What it is not, or what has other than digits or
+/// lies in two packets, leaves the length unknown.
+#[inline(never)]
+fn read_length(context: &SkBuffContext, scan: &mut Scan, place: u32, left: u32) {
+    let mut line = [0u64; 4];
+    let count = minimum(u64::from(left), 32) as u32;
+    if !load(context, place, &mut line, count) {
+        return;
+    }
+    if line[0] | LOWER != NAME[0] || line[1] | LOWER != NAME[1] || count < 32 {
+        return;
+    }
+    // Sixteen bytes of value: spaces, then digits, then the line's end.
+    let value = (&raw const line).cast::<u8>();
+    let mut length = 0u64;
+    let mut digits = 0usize;
+    let mut index = 16;
+    while index < 32 {
+        // SAFETY: the index is below the 32 bytes of the line.
+        let byte = unsafe { *value.add(index) };
+        index += 1;
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 && digits < MAX_DIGITS {
+            length = length.wrapping_mul(10).wrapping_add(u64::from(digit));
+            digits += 1;
+        } else if byte == b'\r' || byte == b'\n' {
+            if digits != 0 {
+                scan.length = length;
+            }
+            return;
+        } else if byte != b' ' || digits != 0 {
+            return;
+        }
+    }
+}
+
+/// Loads up to `8 * N` bytes of the packet; the words keep zeroes behind them.
 #[inline(always)]
-fn lower(byte: u64) -> u64 {
-    byte | 0x20
+fn load<const N: usize>(
+    context: &SkBuffContext,
+    offset: u32,
+    words: &mut [u64; N],
+    count: u32,
+) -> bool {
+    // The verifier wants to see the bound itself.
+    let count = clamp(count, 64);
+    if count as usize > 8 * N {
+        return false;
+    }
+    // SAFETY: the destination has 8 * N bytes, and `count` is at most that.
+    let result =
+        unsafe { bpf_skb_load_bytes(context.as_ptr(), offset, words.as_mut_ptr().cast(), count) };
+    result == 0
 }
 
 /// Writes the header bytes between the head's place and the scan's.
 #[inline(always)]
 fn write_head(context: &SkBuffContext, packet: &Packet, scan: &mut Scan) -> Result<(), Skip> {
-    let from = scan.head;
-    let count = scan.position.wrapping_sub(from);
+    let count = scan.position.wrapping_sub(scan.head);
     scan.written = scan.written.wrapping_add(count);
-    let mut record = packet.record(context, kind::RESPONSE)?;
-    record.sequence = record.sequence.wrapping_add(from);
-    // The header alone: a body in the same packet is passed over like one in a later packet.
-    record.length = count;
-    // The packet's flags have a record of their own.
-    record.tcp_flags &= tcp_flags::ACK;
-    match write_payload(context, &record, packet.payload.wrapping_add(from), count) {
-        Written::Yes => Ok(()),
-        Written::Full => Err(Skip::Lost(Loss::Response)),
-        Written::Unreadable => Err(Skip::Lost(Loss::Unreadable)),
-    }
+    write_part(context, packet, kind::RESPONSE, scan.head, count)
+        .or_lost(Loss::Response)
+        .map(|_| ())
 }

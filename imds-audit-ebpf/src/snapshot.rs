@@ -7,8 +7,8 @@ use aya_ebpf::helpers::generated::{
     bpf_get_current_uid_gid, bpf_ktime_get_boot_ns, bpf_probe_read_user,
 };
 use imds_audit_ebpf::{
-    ABSENT, Ancestor, COMM_LENGTH, EXE_LENGTH, Ends, Loss, MAX_ANCESTORS, MAX_ARGUMENTS, Snapshot, Task,
-    kind, snapshot_flags,
+    ABSENT, Ancestor, COMM_LENGTH, EXE_LENGTH, Ends, Loss, MAX_ANCESTORS, MAX_ARGUMENTS, Snapshot,
+    Task, kind, snapshot_flags,
 };
 
 use crate::{
@@ -228,8 +228,7 @@ fn write_ancestors(snapshot: *mut Snapshot, current: Pointer) -> u32 {
         unsafe {
             let place = (&raw mut (*snapshot).ancestors).cast::<Ancestor>().add(index);
             (*place).pid = pid;
-            (*place).start_time =
-                leader.read(offset!(task_struct_start_boottime)).unwrap_or(0);
+            (*place).start_time = leader.read(offset!(task_struct_start_boottime)).unwrap_or(0);
             (*place).exec_id = exec_id(leader);
             leader.read_into(offset!(task_struct_comm), &mut (*place).comm);
         }
@@ -257,7 +256,11 @@ fn read_arguments<const SIZE: usize>(record: &Reservation<SIZE>, arguments: &Arg
         return whole;
     }
     let first_page = PAGE - (arguments.start & (PAGE - 1));
-    if first_page < wanted { read_user::<SIZE>(record, arguments.start, first_page as u32) } else { 0 }
+    if first_page < wanted {
+        read_user::<SIZE>(record, arguments.start, first_page as u32)
+    } else {
+        0
+    }
 }
 
 #[inline(always)]
@@ -265,8 +268,9 @@ fn read_user<const SIZE: usize>(record: &Reservation<SIZE>, start: u64, count: u
     let count = clamp(count, (SIZE - FIXED) as u32);
     // SAFETY: the destination has SIZE - FIXED bytes, a power of two; the helper checks the
     // source.
-    let result =
-        unsafe { bpf_probe_read_user(record.at::<core::ffi::c_void>(FIXED), count, start as *const _) };
+    let result = unsafe {
+        bpf_probe_read_user(record.at::<core::ffi::c_void>(FIXED), count, start as *const _)
+    };
     if result == 0 { count } else { 0 }
 }
 

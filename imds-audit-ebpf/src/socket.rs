@@ -1,7 +1,7 @@
 //! What is remembered of an audited socket between its packets.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
-use imds_audit_ebpf::{ProcessKey, Task};
+use imds_audit_ebpf::{COMM_LENGTH, ProcessKey, Task};
 
 /// The most sockets remembered. The longest unused is forgotten, which costs an extra snapshot,
 /// and the header of a response that is just then arriving.
@@ -13,6 +13,10 @@ const MAX_SOCKETS: u32 = 32_768;
 pub struct Socket {
     /// The process whose snapshot was last written for this socket.
     pub writer: ProcessKey,
+    /// The task that sends the packet at hand, if `is_sent_by_task`.
+    pub task: Task,
+    /// That thread's name.
+    pub comm: [u8; COMM_LENGTH],
     /// What the caller had acknowledged when it sent its last request bytes: where the response
     /// to them begins, unless it sent them before an earlier response had come.
     pub request_acknowledgment: u32,
@@ -22,6 +26,10 @@ pub struct Socket {
     pub continuation: u32,
     /// Which of the three above hold.
     pub known: u32,
+    /// 1 while the packet at hand leaves in the context of the task that sends it.
+    pub is_sent_by_task: u32,
+    /// Zero.
+    pub reserved: u32,
     /// The scanner's state at `continuation`.
     pub scan: Scan,
 }
@@ -35,18 +43,14 @@ pub struct Socket {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Scan {
-    /// The last eight bytes, the newest lowest.
-    pub window: u64,
-    /// The last sixteen bytes in lower case: the older eight.
-    pub older: u64,
-    /// The newer eight.
-    pub newer: u64,
-    /// The digits of Content-Length so far.
+    /// Which of the last sixteen bytes are line feeds; the newest is the highest of sixteen bits.
+    pub line_feeds: u64,
+    /// Which of them are carriage returns.
+    pub carriage_returns: u64,
+    /// Which of them are hyphens.
+    pub hyphens: u64,
+    /// The body's length, or [`UNKNOWN`].
     pub length: u64,
-    /// 1 while inside the value of Content-Length.
-    pub inside: u64,
-    /// 1 once a Content-Length was seen.
-    pub seen: u64,
     /// Where in the packet's payload the scan stands.
     pub position: u32,
     /// Where in the packet's payload the header, or its part in this packet, begins.
@@ -64,18 +68,19 @@ impl Scan {
     }
 
     const NONE: Self = Self {
-        window: 0,
-        older: 0,
-        newer: 0,
-        length: 0,
-        inside: 0,
-        seen: 0,
+        line_feeds: 0,
+        carriage_returns: 0,
+        hyphens: 0,
+        length: UNKNOWN,
         position: 0,
         head: 0,
         is_new: 0,
         written: 0,
     };
 }
+
+/// A body's length that no header told.
+pub const UNKNOWN: u64 = u64::MAX;
 
 /// Bits of [`Socket::known`].
 pub const REQUEST_ACKNOWLEDGMENT: u32 = 1;
@@ -88,10 +93,14 @@ impl Socket {
     /// A socket of which nothing is known.
     pub const NEW: Self = Self {
         writer: ProcessKey { pid: 0, start_time: 0, exec_id: 0 },
+        task: Task { pid: 0, tid: 0, start_time: 0, exec_id: 0 },
+        comm: [0; COMM_LENGTH],
         request_acknowledgment: 0,
         next_head: 0,
         continuation: 0,
         known: 0,
+        is_sent_by_task: 0,
+        reserved: 0,
         scan: Scan::NONE,
     };
 }

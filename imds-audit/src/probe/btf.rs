@@ -198,9 +198,7 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// Where it does not exist, or structures of one name disagree.
     pub fn size(&self, structure: &str) -> Result<u32, Missing> {
-        self.agreed(structure, |id| {
-            Ok(self.type_of(id).ok_or(Missing::Structure)?.size_or_type)
-        })
+        self.agreed(structure, |id| Ok(self.type_of(id).ok_or(Missing::Structure)?.size_or_type))
     }
 
     /// Asks every structure of a name, and wants one answer.
@@ -233,11 +231,8 @@ impl<'a> Btf<'a> {
             ) else {
                 return Err(Missing::Member);
             };
-            let (offset, bit_field) = if structure.has_bit_fields {
-                (raw & 0x00ff_ffff, raw >> 24)
-            } else {
-                (raw, 0)
-            };
+            let (offset, bit_field) =
+                if structure.has_bit_fields { (raw & 0x00ff_ffff, raw >> 24) } else { (raw, 0) };
             if name == 0 {
                 if let Ok((inner, found)) = self.member(member_type, wanted, depth - 1) {
                     let offset = offset.checked_add(inner).ok_or(Missing::Unaligned)?;
@@ -258,11 +253,9 @@ impl<'a> Btf<'a> {
         for _ in 0..MAX_DEPTH {
             let found = self.type_of(id)?;
             match found.kind {
-                kind::TYPEDEF
-                | kind::VOLATILE
-                | kind::CONST
-                | kind::RESTRICT
-                | kind::TYPE_TAG => id = found.size_or_type,
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = found.size_or_type
+                }
                 _ => return Some(found),
             }
         }

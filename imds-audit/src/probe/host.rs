@@ -197,8 +197,7 @@ impl Rights {
     /// Returns whether a right is held by itself or through CAP_SYS_ADMIN, which stands for
     /// CAP_BPF and CAP_PERFMON.
     pub const fn allows(self, capability: Capability) -> bool {
-        self.has(capability)
-            || (matches!(capability.number, 38 | 39) && self.has(SYS_ADMIN))
+        self.has(capability) || (matches!(capability.number, 38 | 39) && self.has(SYS_ADMIN))
     }
 
     /// Returns those of the rights that loading and attaching needs and that are missing.

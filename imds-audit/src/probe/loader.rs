@@ -8,9 +8,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    programs::{
-        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, ProgramError,
-    },
+    programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, ProgramError},
 };
 use imds_audit_ebpf::{Endpoint, MAX_ENDPOINTS, Offsets};
 use zerocopy::IntoBytes;
@@ -206,10 +204,7 @@ pub fn resolve_offsets(path: &Path) -> (KernelReads, Vec<Fallback>) {
         }
         Err(error) => {
             let reason = format!("{}: {error}", path.display());
-            (
-                KernelReads::None,
-                vec![Fallback { name: "no-btf", reason, consequence: NO_READS }],
-            )
+            (KernelReads::None, vec![Fallback { name: "no-btf", reason, consequence: NO_READS }])
         }
     }
 }
@@ -359,11 +354,9 @@ fn encode_endpoints(given: &[SocketAddr]) -> Result<[Endpoint; MAX_ENDPOINTS], P
 fn encode_endpoint(address: SocketAddr) -> Endpoint {
     let port = u32::from(address.port());
     match address.ip().to_canonical() {
-        IpAddr::V4(ip) => Endpoint {
-            address: [u32::from_ne_bytes(ip.octets()), 0, 0, 0],
-            port,
-            ip_version: 4,
-        },
+        IpAddr::V4(ip) => {
+            Endpoint { address: [u32::from_ne_bytes(ip.octets()), 0, 0, 0], port, ip_version: 4 }
+        }
         IpAddr::V6(ip) => {
             let mut words = [0; 4];
             words.as_mut_bytes().copy_from_slice(&ip.octets());
@@ -441,9 +434,6 @@ mod tests {
     fn a_ninth_endpoint_is_refused() {
         let address: SocketAddr = "10.0.0.1:80".parse().unwrap();
         assert!(encode_endpoints(&[address; 8]).is_ok());
-        assert!(matches!(
-            encode_endpoints(&[address; 9]),
-            Err(ProbeError::TooManyEndpoints(9))
-        ));
+        assert!(matches!(encode_endpoints(&[address; 9]), Err(ProbeError::TooManyEndpoints(9))));
     }
 }
