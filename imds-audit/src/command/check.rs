@@ -11,13 +11,12 @@ mod verdict;
 mod tests;
 
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::output::printable;
+use super::Exit;
+use super::cli::default_endpoints;
 use crate::probe::host::{CgroupRoot, Host, Rights, is_initial_user_namespace};
 use crate::probe::is_built;
 use crate::probe::loader::{Options, resolve_offsets};
@@ -27,14 +26,6 @@ use verdict::Verdict;
 
 /// The version of the JSON form. Fields and items may be added without a new one.
 const SCHEMA: u32 = 1;
-/// What the programs are tried with: the addresses of the service.
-const ENDPOINTS: [SocketAddr; 2] = [
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80),
-    SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), 80),
-];
-/// The exit code where the host does not allow the audit.
-const NOT_ALLOWED: u8 = 4;
-
 /// The options of `check`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArguments {
@@ -63,7 +54,7 @@ pub struct Report {
 ///
 /// # Errors
 /// Where the report cannot be written. A closed pipe is no error.
-pub fn run(arguments: &CheckArguments) -> Result<ExitCode> {
+pub fn run(arguments: &CheckArguments) -> Result<Exit> {
     let report = Report::make();
     let mut page = if arguments.json {
         serde_json::to_string_pretty(&report).context("cannot render the report")?
@@ -81,15 +72,15 @@ pub fn run(arguments: &CheckArguments) -> Result<ExitCode> {
         Ok(()) | Err(_) => {}
     }
     Ok(match report.verdict {
-        Verdict::Full | Verdict::Partial => ExitCode::SUCCESS,
-        Verdict::Impossible => ExitCode::from(NOT_ALLOWED),
+        Verdict::Full | Verdict::Partial => Exit::Done,
+        Verdict::Impossible => Exit::NotAllowed,
     })
 }
 
 impl Report {
     /// Looks at the host. Programs are loaded and attached for a moment; nothing is left behind.
     pub fn make() -> Self {
-        let options = Options { endpoints: ENDPOINTS.to_vec(), ..Options::default() };
+        let options = Options { endpoints: default_endpoints(), ..Options::default() };
         let host = Host::read();
         let root = CgroupRoot::find();
         let mut items = vec![build()];
@@ -133,10 +124,8 @@ fn obstacle(items: &[Item]) -> Option<String> {
 }
 
 fn ways() -> Ways {
-    let called = std::env::args_os().next().unwrap_or_default();
-    let called = called.to_string_lossy();
     Ways {
-        program: printable::word(if called.is_empty() { "imds-audit" } else { &called }),
+        program: super::program_name(),
         is_root: rustix::process::geteuid().is_root(),
         initial_user_namespace: is_initial_user_namespace(),
     }
