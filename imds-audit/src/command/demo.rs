@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::oneshot;
@@ -20,6 +21,7 @@ use super::cli::{FormatArgument, default_endpoints};
 use super::session::{Session, is_of};
 use super::{Exit, program_name, run};
 use crate::audit::event::{Body, Event, StopReason};
+use crate::flow::Limits;
 use crate::output::filter::Only;
 use crate::output::sink::{Format, Sink};
 use crate::output::text::Look;
@@ -29,6 +31,10 @@ use crate::probe::is_built;
 use crate::probe::loader::{Options, ProbeError};
 use crate::process::Roots;
 use stage::Stage;
+
+/// How long a request waits for a response, in place of half a minute: nobody waits that long to
+/// be shown that none comes. A little less than the last caller's patience.
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 
 /// The options of `demo`.
 #[derive(Clone, Debug, clap::Args)]
@@ -59,7 +65,9 @@ pub async fn run(arguments: &DemoArguments) -> Result<Exit> {
     let stage = Stage::build()?;
     let networks = stage.namespaces();
     let options = Options { endpoints: default_endpoints(), ..Options::default() };
-    let mut session = Session::start(&options, &Roots::default(), sink(arguments.format)?)?;
+    let limits = Limits { response_timeout: RESPONSE_TIMEOUT, ..Limits::default() };
+    let sink = sink(arguments.format)?;
+    let mut session = Session::start_with(&options, &Roots::default(), limits, sink)?;
     session.restrict(networks.clone());
 
     let cancelled = Arc::new(AtomicBool::new(false));

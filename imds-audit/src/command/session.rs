@@ -98,8 +98,21 @@ impl<W: Write> Session<W> {
     /// Where the host does not allow the audit ([`crate::probe::loader::ProbeError`]), or procfs
     /// cannot be read.
     pub fn start(options: &Options, roots: &Roots, sink: Sink<W>) -> anyhow::Result<Self> {
+        Self::start_with(options, roots, Limits::default(), sink)
+    }
+
+    /// As [`Session::start`], with limits of the caller's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_with(
+        options: &Options,
+        roots: &Roots,
+        limits: Limits,
+        sink: Sink<W>,
+    ) -> anyhow::Result<Self> {
         let processes = Processes::open(roots).context("cannot read the host's processes")?;
-        let auditor = Auditor::new(Limits::default(), read_clock());
+        let auditor = Auditor::new(limits, read_clock());
         let source = Source::start(options)?;
         let mut session = Self {
             source,
