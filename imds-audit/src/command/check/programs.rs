@@ -3,7 +3,7 @@
 use super::item::{Item, Status};
 use crate::probe::host::{CgroupRoot, Host, PERFMON, Rights};
 use crate::probe::loader::{
-    KernelReads, Loaded, Options, ProbeError, Program, resolve_offsets, try_each,
+    KernelReads, Loaded, Options, ProbeError, Program, Tried, resolve_offsets, try_each,
 };
 use crate::probe::refusal::Refusal;
 
@@ -14,8 +14,6 @@ const ATTACHMENT: &str = "attachment";
 const NOTHING: &str = "nothing can be audited";
 const NO_READS: &str = "processes are named by pid, name and user at connect time only: no \
      arguments, ancestors or start time from the kernel";
-
-type Tried = Vec<(Program, Result<(), ProbeError>)>;
 
 /// Makes the items of what was not tried.
 pub fn untested(why: &str) -> Vec<Item> {
