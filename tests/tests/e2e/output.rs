@@ -1,0 +1,1 @@
+//! What is written, where, and when it ends.
