@@ -1,10 +1,13 @@
 //! A private network with a simulated service in it, and the program watching.
 
 use std::ffi::OsStr;
-use std::process::Command;
+use std::net::SocketAddr;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use imds_audit::simulator::{
-    BackgroundService, Entry, Handle, HttpTokens, Network, Secrets, Service, Settings, Topology,
+    BackgroundService, Entry, Handle, HttpTokens, Network, SERVICE_V4, Secrets, Service, Settings,
+    Topology,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -48,14 +51,35 @@ impl Scene {
 
     /// Makes a scene with further arguments to the program, and a topology of the network.
     pub fn with(arguments: &[&str], topology: Topology) -> Option<Self> {
+        Self::of(|| Audit::start(arguments), topology, None)
+    }
+
+    /// Makes a scene whose service answers on a port of its own too, and whose program audits
+    /// only that: nobody else on the host asks there. Gives the address.
+    pub fn alone(format: &str, arguments: &[&str]) -> Option<(Self, String)> {
+        let address = SocketAddr::from((SERVICE_V4, own_port()));
+        let endpoint = address.to_string();
+        let arguments = [&["--endpoint", &endpoint], arguments].concat();
+        let start = || Audit::start_as(format, &arguments);
+        let scene = Self::of(start, Topology::Direct, Some(address))?;
+        Some((scene, endpoint))
+    }
+
+    fn of(
+        start: impl FnOnce() -> Option<Audit>,
+        topology: Topology,
+        address: Option<SocketAddr>,
+    ) -> Option<Self> {
         if !root() {
             return None;
         }
-        let audit = Audit::start(arguments)?;
+        let audit = start()?;
         let network = Network::new_or_loopback(topology).unwrap();
+        let mut listeners = network.listeners().unwrap();
+        listeners.extend(address.map(|address| network.listen(address).unwrap()));
         let secrets = Secrets::default();
         let builder = Service::builder().settings(Settings::default()).secrets(secrets.clone());
-        let service = BackgroundService::start(builder, network.listeners().unwrap()).unwrap();
+        let service = BackgroundService::start(builder, listeners).unwrap();
         let home = tempfile::tempdir().unwrap();
         Some(Self { network, service: service.handle(), audit, secrets, home, _service: service })
     }
@@ -137,6 +161,15 @@ impl Scene {
         let report = self.audit.stop();
         Findings::compare(self.service.log(), report, namespace, readers)
     }
+}
+
+/// Gives a port that no other test asks on, of this test run or of another at the same time.
+fn own_port() -> u16 {
+    const FIRST: u32 = 1_024;
+    const PORTS: u32 = 60_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let number = process::id().wrapping_mul(64) + GIVEN.fetch_add(1, Ordering::Relaxed);
+    u16::try_from(FIRST + number % PORTS).unwrap()
 }
 
 /// Says whether an event is of a network namespace.

@@ -3,10 +3,11 @@
 //! ```text
 //! connect ADDR   opens a connection
 //! fd NUMBER      takes over an open connection
-//! send TEXT      sends text, in a segment of its own; \r \n \x are escapes, {token} is the token
+//! send TEXT      sends text, in a segment of its own; \r and \n are escapes, {token} the token
 //! receive        reads one response, the token's of a token request among them
 //! stdin          waits for the end of the standard input
 //! close          closes the connection
+//! note TEXT      does nothing
 //! pid            prints its number
 //! exec           goes on with the rest as a new program, the connection open
 //! child          has a child go on with the rest, and waits for it
@@ -41,6 +42,7 @@ fn main() {
             "receive" => client.receive(),
             "stdin" => drop(stdin().read_to_end(&mut Vec::new()).unwrap()),
             "close" => client.stream = None,
+            "note" => drop(operand()),
             "pid" => println!("{}", std::process::id()),
             "exec" => panic!("{}", client.successor(steps).exec()),
             "child" => {
