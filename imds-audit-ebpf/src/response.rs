@@ -12,10 +12,13 @@
 //! between is skipped without a record.
 
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext};
-use imds_audit_ebpf::{Loss, kind, tcp_flags};
+use imds_audit_ebpf::{
+    Loss, kind, tcp_flags,
+    words::{decimal, matches, trailing_zeros},
+};
 
 use crate::{
-    bits::{clamp, matches, minimum, trailing_zeros},
+    bits::{clamp, minimum},
     emit::Skip,
     packet::{Packet, check, cookie, parse, write_part},
     socket::{self, CONTINUATION, NEXT_HEAD, REQUEST_ACKNOWLEDGMENT, Scan, Socket, UNKNOWN},
@@ -26,10 +29,8 @@ use crate::{
 const STEP: usize = 48;
 /// The bytes before them that a decision may need: a line feed and `content-length:`.
 const HISTORY: u32 = 16;
-/// How many steps one packet may take: 768 bytes of headers. IMDS's are about 300 bytes each.
-const MAX_STEPS: u32 = 16;
-/// How many digits of a Content-Length are read. A longer one is taken for unknown.
-const MAX_DIGITS: usize = 10;
+/// How many steps one packet may take: 576 bytes of headers. IMDS's are about 300 bytes each.
+const MAX_STEPS: u32 = 12;
 
 /// `HTTP/1.` as the first seven of eight bytes in memory.
 const PROTOCOL: u64 = u64::from_ne_bytes(*b"HTTP/1.\0");
@@ -218,39 +219,25 @@ fn recent(bits: u64, count: u32) -> u64 {
 }
 
 /// Reads the value of a Content-Length whose line feed stands at `place` in the packet, with
-/// `left` bytes of the packet from there on. What it is not, or what has other than digits or
-/// lies in two packets, leaves the length unknown.
-#[inline(never)]
+/// `left` bytes of the packet from there on. Another header's, one of more than seven digits or
+/// in another form, and one that lies in two packets leave the length unknown.
+#[inline(always)]
 fn read_length(context: &SkBuffContext, scan: &mut Scan, place: u32, left: u32) {
+    // The name, and a word of value: a space, digits, the line's end.
     let mut line = [0u64; 4];
-    let count = minimum(u64::from(left), 32) as u32;
+    let count = minimum(u64::from(left), 26) as u32;
     if !load(context, place, &mut line, count) {
         return;
     }
-    if line[0] | LOWER != NAME[0] || line[1] | LOWER != NAME[1] || count < 32 {
+    if line[0] | LOWER != NAME[0] || line[1] | LOWER != NAME[1] {
         return;
     }
-    // Sixteen bytes of value: spaces, then digits, then the line's end.
-    let value = (&raw const line).cast::<u8>();
-    let mut length = 0u64;
-    let mut digits = 0usize;
-    let mut index = 16;
-    while index < 32 {
-        // SAFETY: the index is below the 32 bytes of the line.
-        let byte = unsafe { *value.add(index) };
-        index += 1;
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 && digits < MAX_DIGITS {
-            length = length.wrapping_mul(10).wrapping_add(u64::from(digit));
-            digits += 1;
-        } else if byte == b'\r' || byte == b'\n' {
-            if digits != 0 {
-                scan.length = length;
-            }
-            return;
-        } else if byte != b' ' || digits != 0 {
-            return;
-        }
+    let value =
+        if line[2] & 0xff == u64::from(b' ') { line[2] >> 8 | line[3] << 56 } else { line[2] };
+    let (number, digits) = decimal(value);
+    let end = (value >> (8 * digits)) & 0xff;
+    if digits != 0 && digits < 8 && (end == u64::from(b'\r') || end == u64::from(b'\n')) {
+        scan.length = number;
     }
 }
 

@@ -5,15 +5,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use imds_audit::command::{
-    Exit,
+    Exit, check,
     cli::{Cli, Command},
-    exit_of, run,
+    demo, exit_of, run,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let Command::Run(arguments) = &cli.command;
-    start_log(arguments.verbose);
+    start_log(match &cli.command {
+        Command::Run(arguments) => arguments.verbose,
+        Command::Check(_) | Command::Demo(_) | Command::DemoCaller(_) => 0,
+    });
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -21,7 +23,13 @@ fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    match runtime.block_on(run::run(arguments)) {
+    let result = match &cli.command {
+        Command::Run(arguments) => runtime.block_on(run::run(arguments)),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Demo(arguments) => runtime.block_on(demo::run(arguments)),
+        Command::DemoCaller(arguments) => demo::call(arguments),
+    };
+    match result {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("imds-audit: {error:#}");

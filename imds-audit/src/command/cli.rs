@@ -4,6 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::{
+    check::CheckArguments,
+    demo::{CallerArguments, DemoArguments},
+};
 use crate::output::filter::Only;
 
 /// Where the instance metadata service answers, if nothing else is asked for: its IPv4 and its
@@ -28,6 +32,13 @@ pub struct Cli {
 pub enum Command {
     /// Audit this host live, one line a request
     Run(RunArguments),
+    /// Say what this host allows, what is missing, what that costs and what to do
+    Check(CheckArguments),
+    /// Audit a simulated service with IMDSv1 and IMDSv2 callers, in a private network
+    Demo(DemoArguments),
+    /// A caller of the demonstration
+    #[command(hide = true)]
+    DemoCaller(CallerArguments),
 }
 
 /// The options of `run`.
@@ -83,12 +94,13 @@ pub struct RunArguments {
 impl RunArguments {
     /// Returns the audited endpoints.
     pub fn endpoints(&self) -> Vec<SocketAddr> {
-        if self.endpoints.is_empty() {
-            DEFAULT_ENDPOINTS.iter().filter_map(|text| text.parse().ok()).collect()
-        } else {
-            self.endpoints.clone()
-        }
+        if self.endpoints.is_empty() { default_endpoints() } else { self.endpoints.clone() }
     }
+}
+
+/// Returns the addresses that are audited if nothing else is asked for.
+pub fn default_endpoints() -> Vec<SocketAddr> {
+    DEFAULT_ENDPOINTS.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 /// The form of the lines.
@@ -136,7 +148,7 @@ mod tests {
     #[test]
     fn the_default_endpoints_parse() {
         let cli = Cli::parse_from(["imds-audit", "run"]);
-        let Command::Run(arguments) = cli.command;
+        let Command::Run(arguments) = cli.command else { panic!("not run") };
         assert_eq!(arguments.endpoints().len(), DEFAULT_ENDPOINTS.len());
     }
 

@@ -83,7 +83,7 @@ fn open_sink(arguments: &RunArguments) -> anyhow::Result<Sink<File>> {
 }
 
 /// Waits for SIGINT, SIGTERM or the end of the time.
-fn stop(duration: Option<Duration>) -> anyhow::Result<impl Future<Output = StopReason>> {
+pub(super) fn stop(duration: Option<Duration>) -> anyhow::Result<impl Future<Output = StopReason>> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     Ok(async move {

@@ -48,11 +48,16 @@ pub struct Session<W> {
 struct Desk<W> {
     sink: Sink<W>,
     summary: Summary,
+    /// Whose requests are taken; `None` for everybody's.
+    networks: Option<Vec<u32>>,
     closed: bool,
 }
 
 impl<W: Write> Desk<W> {
     fn take(&mut self, event: &Event) {
+        if self.networks.as_deref().is_some_and(|networks| !is_of(networks, event)) {
+            return;
+        }
         self.summary.add(event);
         if let Err(error) = self.sink.write(event) {
             self.note(&error);
@@ -93,14 +98,27 @@ impl<W: Write> Session<W> {
     /// Where the host does not allow the audit ([`crate::probe::loader::ProbeError`]), or procfs
     /// cannot be read.
     pub fn start(options: &Options, roots: &Roots, sink: Sink<W>) -> anyhow::Result<Self> {
+        Self::start_with(options, roots, Limits::default(), sink)
+    }
+
+    /// As [`Session::start`], with limits of the caller's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_with(
+        options: &Options,
+        roots: &Roots,
+        limits: Limits,
+        sink: Sink<W>,
+    ) -> anyhow::Result<Self> {
         let processes = Processes::open(roots).context("cannot read the host's processes")?;
-        let auditor = Auditor::new(Limits::default(), read_clock());
+        let auditor = Auditor::new(limits, read_clock());
         let source = Source::start(options)?;
         let mut session = Self {
             source,
             processes,
             auditor,
-            desk: Desk { sink, summary: Summary::default(), closed: false },
+            desk: Desk { sink, summary: Summary::default(), networks: None, closed: false },
             told: Losses::default(),
             counted: Counters::default(),
             malformed: 0,
@@ -111,6 +129,12 @@ impl<W: Write> Session<W> {
         session.desk.take(&event);
         session.desk.flush(session.auditor.clock());
         Ok(session)
+    }
+
+    /// Takes only requests and connections of these network namespaces from now on, and those
+    /// whose namespace is not known.
+    pub fn restrict(&mut self, networks: Vec<u32>) {
+        self.desk.networks = Some(networks);
     }
 
     /// Audits until `stop` is ready or nobody reads the output any more.
@@ -281,6 +305,16 @@ impl<W: Write> Session<W> {
             netns: host_netns(roots),
         }))
     }
+}
+
+/// Returns whether an event is of one of the network namespaces, of an unknown one or of none.
+pub fn is_of(networks: &[u32], event: &Event) -> bool {
+    let network = match &event.body {
+        Body::Request(event) => event.network.netns,
+        Body::Connection(event) => event.network.netns,
+        Body::Loss(_) | Body::Start(_) | Body::Stop(_) => None,
+    };
+    network.is_none_or(|network| networks.contains(&network))
 }
 
 /// Adds what a count has grown by since it was last told.
