@@ -105,8 +105,10 @@ impl People {
 
 /// Finds the snapshot that belongs to a writing task: of the same process since the same `exec`.
 fn writer(acts: Option<&Acts>, task: Task) -> Actor {
-    let known = acts.into_iter().flat_map(|acts| acts.processes.iter().chain(&acts.connector));
-    let process = known.filter(|known| known.task.process() == task.process()).next_back();
+    // Newest first: the connector came before everybody who wrote.
+    let mut known =
+        acts.into_iter().flat_map(|acts| acts.processes.iter().rev().chain(&acts.connector));
+    let process = known.find(|known| known.task.process() == task.process());
     let comm = acts
         .and_then(|acts| acts.writers.iter().find(|(known, _)| *known == task))
         .map_or([0; COMM_LENGTH], |(_, comm)| *comm);
