@@ -8,6 +8,7 @@
 //! receive        reads one response, the token's of a token request among them
 //! stdin          waits for the end of the standard input
 //! close          closes the connection
+//! times NUMBER   does the rest so often
 //! note TEXT      does nothing
 //! pid            prints its number
 //! exec           goes on with the rest as a new program, the connection open
@@ -36,7 +37,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 fn main() {
     assert_private();
     let mut client = Client::default();
-    let mut steps = env::args().skip(1);
+    let mut steps: Box<dyn Iterator<Item = String>> = Box::new(env::args().skip(1));
     while let Some(step) = steps.next() {
         let mut operand = || steps.next().expect("a step lacks its operand");
         match step.as_str() {
@@ -46,6 +47,12 @@ fn main() {
             "receive" => client.receive(),
             "stdin" => drop(stdin().read_to_end(&mut Vec::new()).unwrap()),
             "close" => client.stream = None,
+            "times" => {
+                let times: usize = operand().parse().unwrap();
+                let rest: Vec<_> = steps.collect();
+                let count = rest.len() * times;
+                steps = Box::new(rest.into_iter().cycle().take(count));
+            }
             "note" => drop(operand()),
             "pid" => println!("{}", std::process::id()),
             "exec" => panic!("{}", client.successor(steps).exec()),
