@@ -1,7 +1,7 @@
 //! Tests of the walk over BTF: on types made for the purpose, and on the running kernel's,
 //! against another implementation.
 
-use btfparse::{Offset, Readable, TypeInformation};
+use btfparse::{Error, ErrorKind, Offset, Readable, TypeInformation};
 use imds_audit_ebpf::ABSENT;
 use proptest::prelude::*;
 
@@ -159,10 +159,10 @@ fn an_absent_member_is_told_and_the_others_are_found() {
 struct Memory<'a>(&'a [u8]);
 
 impl Readable for Memory<'_> {
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let start = offset as usize;
         let bytes = self.0.get(start..start + buffer.len());
-        buffer.copy_from_slice(bytes.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+        buffer.copy_from_slice(bytes.ok_or_else(|| Error::new(ErrorKind::IOError, "the end"))?);
         Ok(())
     }
 }
