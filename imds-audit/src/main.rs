@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("imds-audit: cannot start: {error}");
+            command::tell(format_args!("imds-audit: cannot start: {error}\n"));
             return Exit::Failed.into();
         }
     };
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("imds-audit: {error:#}");
+            command::tell(format_args!("imds-audit: {error:#}\n"));
             exit_of(&error).into()
         }
     }

@@ -146,8 +146,10 @@ impl Resource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// 2xx, and 3xx: the service accepted the request and pointed to another path.
+    /// 2xx.
     Served,
+    /// 3xx. The service is not known to send it; a proxy in its place may.
+    Redirected,
     /// 401: no token where one is required, or a bad one.
     Rejected,
     /// 403.
@@ -171,7 +173,8 @@ impl Outcome {
     pub const fn of_status(status: u16) -> Self {
         match status {
             100..=199 => Self::Unobserved,
-            200..=399 => Self::Served,
+            200..=299 => Self::Served,
+            300..=399 => Self::Redirected,
             401 => Self::Rejected,
             403 => Self::Forbidden,
             404 => Self::NotFound,
@@ -185,6 +188,7 @@ impl Outcome {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Served => "served",
+            Self::Redirected => "redirected",
             Self::Rejected => "rejected",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not-found",

@@ -394,6 +394,8 @@ pub enum LossUnit {
     Processes,
     /// Events that could not be written.
     Events,
+    /// Requests that were not seen as such.
+    Requests,
 }
 
 impl LossUnit {
@@ -405,6 +407,7 @@ impl LossUnit {
             Self::Connections => "connections",
             Self::Processes => "processes",
             Self::Events => "events",
+            Self::Requests => "requests",
         }
     }
 }

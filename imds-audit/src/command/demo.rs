@@ -58,7 +58,7 @@ pub async fn run(arguments: &DemoArguments) -> Result<Exit> {
         return Err(ProbeError::NotBuilt.into());
     }
     if let Some(why) = missing_rights(Rights::read()) {
-        eprintln!("imds-audit: {why}");
+        crate::command::tell(format_args!("imds-audit: {why}\n"));
         return Ok(Exit::NotAllowed);
     }
     let interrupted = run::stop(None)?;
@@ -106,7 +106,9 @@ pub async fn run(arguments: &DemoArguments) -> Result<Exit> {
 
 /// Says whether the audit reported what the service saw.
 fn compare(seen: u64, reported: u64) -> Exit {
-    eprintln!("\nservice saw {seen} requests, audit reported {reported}");
+    crate::command::tell(format_args!(
+        "\nservice saw {seen} requests, audit reported {reported}\n"
+    ));
     if seen == reported { Exit::Done } else { Exit::Failed }
 }
 

@@ -12,6 +12,13 @@ use crate::output::printable;
 use crate::probe::loader::ProbeError;
 use crate::simulator::NetworkError;
 
+/// Tells a person something on standard error. Where nobody reads it any more the program goes on:
+/// a closed pipe is no error, and `eprintln!` would panic.
+pub fn tell(text: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    let _ = std::io::stderr().write_fmt(text);
+}
+
 /// How the program ends, beside success (0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

@@ -53,9 +53,12 @@ pub async fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
 
 /// Tells the summary on standard error.
 pub fn tell(ended: &Ended) {
-    eprint!("{}", ended.summary.render(ended.observed));
+    crate::command::tell(format_args!("{}", ended.summary.render(ended.observed)));
     if ended.unwritten > 0 {
-        eprintln!("{} events could not be written to the output", ended.unwritten);
+        crate::command::tell(format_args!(
+            "{} events could not be written to the output\n",
+            ended.unwritten
+        ));
     }
 }
 

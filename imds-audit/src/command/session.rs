@@ -16,7 +16,11 @@ use crate::{
         },
     },
     flow::{Counters, Limits, Timestamp},
-    output::{sink::Sink, summary::Summary, writer::WriterError},
+    output::{
+        sink::{Sink, output_loss},
+        summary::Summary,
+        writer::WriterError,
+    },
     probe::{
         host::Host,
         loader::{Options, Program},
@@ -89,6 +93,8 @@ pub struct Ended {
     pub reason: StopReason,
     /// Events that could not be written and are told nowhere else.
     pub unwritten: u64,
+    /// What the system said when the output last failed.
+    pub trouble: Option<String>,
 }
 
 impl<W: Write> Session<W> {
@@ -167,13 +173,16 @@ impl<W: Write> Session<W> {
                 break StopReason::OutputClosed;
             }
         };
-        // What the kernel half has written until now still counts.
-        while !self.turn(&mut observer) {}
+        // What the kernel half has written until now still counts, what comes later does not: a
+        // flood would keep the program from ending.
+        let end = now();
+        while self.turn(&mut observer).is_some_and(|reached| reached < end) {}
         Ok(self.finish(reason, &mut observer))
     }
 
-    /// Takes a batch of records and does what is due. Returns whether the ring is empty.
-    fn turn(&mut self, observer: &mut impl FnMut(&Event)) -> bool {
+    /// Takes a batch of records and does what is due. Returns the time of the last one if there
+    /// are more.
+    fn turn(&mut self, observer: &mut impl FnMut(&Event)) -> Option<Timestamp> {
         self.auditor.set_clock(read_clock());
         let Self { source, processes, auditor, desk, malformed, .. } = self;
         let mut sink = |event: Event| {
@@ -191,17 +200,17 @@ impl<W: Write> Session<W> {
                     *malformed += 1;
                 }
             });
-        let reached = if is_empty { Some(now()) } else { reached };
+        let reached = reached.filter(|_| !is_empty);
         self.tell_losses();
         let Self { auditor, desk, .. } = self;
-        auditor.expire(reached.unwrap_or_default(), &mut |event| {
+        auditor.expire(reached.unwrap_or_else(now), &mut |event| {
             observer(&event);
             desk.take(&event);
         });
         if is_empty {
             self.desk.flush(self.auditor.clock());
         }
-        is_empty
+        reached
     }
 
     /// Writes a `loss` event for each reason whose count has grown.
@@ -234,8 +243,17 @@ impl<W: Write> Session<W> {
             &mut self.malformed_told,
         );
         let counters = self.auditor.counters();
-        let Counters { evicted, held_overflows, pending_overflows, .. } = counters;
+        let Counters { evicted, held_overflows, pending_overflows, unpaired_responses, .. } =
+            counters;
         for (reason, unit, count, told) in [
+            // The service answered something that was not seen to be a request: one inside what
+            // another request declared as its body, say.
+            (
+                "unpaired",
+                LossUnit::Requests,
+                unpaired_responses,
+                &mut self.counted.unpaired_responses,
+            ),
             ("evicted", LossUnit::Connections, evicted, &mut self.counted.evicted),
             ("held", LossUnit::Bytes, held_overflows, &mut self.counted.held_overflows),
             (
@@ -272,10 +290,15 @@ impl<W: Write> Session<W> {
         }));
         self.desk.take(&stop);
         self.desk.flush(self.auditor.clock());
+        let unwritten = self.desk.sink.unreported();
+        if unwritten > 0 {
+            self.desk.summary.add_loss(&output_loss(unwritten));
+        }
         Ended {
             observed,
             reason,
-            unwritten: self.desk.sink.unreported(),
+            unwritten,
+            trouble: self.desk.sink.trouble().map(str::to_owned),
             summary: self.desk.summary,
         }
     }

@@ -80,6 +80,11 @@ impl<W: Write> Sink<W> {
         Ok(Some(loss))
     }
 
+    /// Returns what the system said when the output last failed.
+    pub fn trouble(&self) -> Option<&str> {
+        self.writer.trouble()
+    }
+
     /// Returns how many events could not be written and are not yet reported.
     pub const fn unreported(&self) -> u64 {
         self.unreported.saturating_add(self.writer.lost()).saturating_add(self.unwritable)

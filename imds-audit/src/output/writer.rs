@@ -39,6 +39,7 @@ pub struct Writer<W> {
     /// `buffer` begins with the rest of a line.
     cut: bool,
     failing: bool,
+    trouble: Option<String>,
     lost: u64,
 }
 
@@ -77,7 +78,7 @@ impl Writer<File> {
 impl<W: Write> Writer<W> {
     /// Writes to `output`, which should have no buffer of its own.
     pub const fn new(output: W) -> Self {
-        Self { output, buffer: Vec::new(), cut: false, failing: false, lost: 0 }
+        Self { output, buffer: Vec::new(), cut: false, failing: false, trouble: None, lost: 0 }
     }
 
     /// Takes a line, its line feed included; it is written at the next [`flush`](Self::flush),
@@ -115,8 +116,11 @@ impl<W: Write> Writer<W> {
             }
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(WriterError::Closed),
             Err(error) => {
-                log::debug!("cannot write events error={error}");
+                if !self.failing {
+                    log::warn!("cannot write events error={error}");
+                }
                 self.failing = true;
+                self.trouble = Some(error.to_string());
                 self.drop_lines(done);
                 Ok(())
             }
@@ -126,6 +130,11 @@ impl<W: Write> Writer<W> {
     /// Returns whether the last attempt to write failed.
     pub const fn is_failing(&self) -> bool {
         self.failing
+    }
+
+    /// Returns what the system said when writing last failed.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// Returns how many lines were dropped since the last call.

@@ -70,18 +70,20 @@ impl CgroupRoot {
     pub fn find() -> Result<Self, CgroupError> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut partial = None;
+        let mut hidden = None;
         for path in cgroup2_mounts(&mounts) {
-            let root = Self::open(path)?;
-            if root.is_whole {
-                return Ok(root);
+            match Self::open(path) {
+                Ok(root) if root.is_whole => return Ok(root),
+                Ok(root) => partial = partial.or(Some(root)),
+                // Another mount may lie over this one.
+                Err(error) => hidden = hidden.or(Some(error)),
             }
-            partial.get_or_insert(root);
         }
         match (Self::mount_privately(), partial) {
             (Ok(private), Some(partial)) if !private.is_whole => Ok(partial),
             (Ok(private), _) => Ok(private),
             (Err(_), Some(partial)) => Ok(partial),
-            (Err(error), None) => Err(CgroupError::Unavailable(error)),
+            (Err(error), None) => Err(hidden.unwrap_or(CgroupError::Unavailable(error))),
         }
     }
 

@@ -34,9 +34,9 @@ pub use users::Users;
 use cache::ProcessCache;
 
 /// The largest number of argument bytes kept of a process; the rest is cut and marked.
-pub const MAX_ARGUMENT_BYTES: usize = 64 * 1024;
+pub const MAX_ARGUMENT_BYTES: usize = 16 * 1024;
 /// The largest number of argument bytes kept of an ancestor; the rest is cut and marked.
-pub const MAX_ANCESTOR_ARGUMENT_BYTES: usize = 4096;
+pub const MAX_ANCESTOR_ARGUMENT_BYTES: usize = 2048;
 /// The largest number of arguments kept of a process; the rest is cut and marked.
 pub const MAX_ARGUMENT_COUNT: usize = 4096;
 /// More empty arguments than this at the end are the padding of a rewritten command line.

@@ -35,11 +35,13 @@ pub fn all(stage: &Stage, cancelled: &AtomicBool) -> Result<()> {
         }
         match ready(stage, &caller) {
             Ok(site) => {
-                eprintln!("demo: {}", caller.title);
+                crate::command::tell(format_args!("demo: {}\n", caller.title));
                 one(stage, site, &caller, cancelled)?;
                 sleep(PAUSE);
             }
-            Err(why) => eprintln!("demo: left out: {} ({why})", caller.title),
+            Err(why) => {
+                crate::command::tell(format_args!("demo: left out: {} ({why})\n", caller.title))
+            }
         }
     }
     Ok(())
