@@ -1,6 +1,6 @@
 //! Egress: request bytes, and who sends them.
 
-use aya_ebpf::programs::SkBuffContext;
+use aya_ebpf::{bindings::__sk_buff, programs::SkBuffContext};
 use imds_audit_ebpf::{Loss, MAX_CHUNKS, MAX_PAYLOAD, kind};
 
 use crate::{
@@ -21,7 +21,7 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         if !packet.is_control() {
             return Err(Skip::Nothing);
         }
-        return write_part(context, &packet, kind::REQUEST, 0, 0).or_lost(Loss::Control);
+        return write_part(context.skb.skb, kind::REQUEST, 0, 0).or_lost(Loss::Control);
     }
     if let Some(state) = socket::find_or_add(cookie(context)) {
         // SAFETY: the pointer is to a map value, which lives as long as the program runs; the
@@ -29,21 +29,30 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         let state = unsafe { &mut *state };
         state.request_acknowledgment = packet.acknowledgment;
         state.known |= REQUEST_ACKNOWLEDGMENT;
-        // The request bytes matter more than who sent them: go on where that is lost.
-        if !note_sender(context, state) {
-            count(Loss::Writer);
-        }
+    }
+    // The request bytes matter more than who sent them: go on where that is lost.
+    if note_sender(context.skb.skb) == 0 {
+        count(Loss::Writer);
     }
     write_chunks(context, &packet)
 }
 
 /// Notes the task that sends the packet, if it leaves in that task's context, and writes a
 /// snapshot of its process, unless the last one written for this socket was of the same process
-/// since the same `exec`. Returns whether there was room.
+/// since the same `exec`. Returns 1, or 0 where there was no room.
 ///
-/// A function of its own in the object, for the verifier's sake: see [`write_current`].
+/// A global function in the object: see [`write_part`].
 #[inline(never)]
-fn note_sender(context: &SkBuffContext, state: &mut Socket) -> bool {
+#[unsafe(no_mangle)]
+extern "C" fn note_sender(skb: *mut __sk_buff) -> u32 {
+    let context = &SkBuffContext::new(skb);
+    let Some(state) = socket::find(cookie(context)) else { return 1 };
+    // SAFETY: as in `try_egress`.
+    u32::from(note_current(context, unsafe { &mut *state }))
+}
+
+#[inline(always)]
+fn note_current(context: &SkBuffContext, state: &mut Socket) -> bool {
     state.is_sent_by_task = 0;
     let Some(socket) = Pointer::of_typed(own_socket(context)) else { return true };
     if !is_owned(socket) {
@@ -75,10 +84,10 @@ fn write_chunks(context: &SkBuffContext, packet: &Packet) -> Result<u32, Skip> {
         let from = chunk * full;
         let left = packet.length.wrapping_sub(from);
         if left <= full {
-            write_part(context, packet, kind::REQUEST, from, left).or_lost(Loss::Request)?;
+            write_part(context.skb.skb, kind::REQUEST, from, left).or_lost(Loss::Request)?;
             return Ok(packet.length);
         }
-        write_part(context, packet, kind::REQUEST, from, full).or_lost(Loss::Request)?;
+        write_part(context.skb.skb, kind::REQUEST, from, full).or_lost(Loss::Request)?;
         chunk += 1;
     }
     Err(Skip::Lost(Loss::Request))
