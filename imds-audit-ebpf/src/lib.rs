@@ -14,6 +14,8 @@
 
 #![no_std]
 
+pub mod words;
+
 use core::mem::{offset_of, size_of};
 
 #[cfg(feature = "zerocopy")]
@@ -39,10 +41,10 @@ pub const MAX_ANCESTORS: usize = 8;
 /// The largest number of argument bytes in a [`Snapshot`].
 pub const MAX_ARGUMENTS: usize = 4096;
 /// The largest number of payload bytes in one [`Segment`]; a larger packet comes as several.
-pub const MAX_PAYLOAD: usize = 4096;
+pub const MAX_PAYLOAD: usize = 16_384;
 /// The number of records that one packet's request bytes may take: 64 KiB in all, the most
 /// that a packet holds.
-pub const MAX_CHUNKS: usize = 16;
+pub const MAX_CHUNKS: usize = 4;
 /// The length of a task's name in the kernel (`TASK_COMM_LEN`), with its NUL.
 pub const COMM_LENGTH: usize = 16;
 /// The length kept of an executable's name, with its NUL.

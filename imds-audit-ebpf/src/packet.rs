@@ -287,7 +287,9 @@ impl Written {
 const SMALL: usize = FIXED + 256;
 /// Holds a request with a token.
 const MEDIUM: usize = FIXED + 512;
-const LARGE: usize = FIXED + MAX_PAYLOAD;
+/// Holds a request with many headers.
+const LARGE: usize = FIXED + 2048;
+const LARGEST: usize = FIXED + MAX_PAYLOAD;
 
 /// Writes a record of `count` payload bytes from `from` on, at most [`MAX_PAYLOAD`]; of none for
 /// what the packet's flags tell.
@@ -346,8 +348,10 @@ pub extern "C" fn write_part(skb: *mut __sk_buff, kind: u32, from: u32, count: u
         write_sized::<SMALL>(context, &record, offset, count)
     } else if count <= (MEDIUM - FIXED) as u32 {
         write_sized::<MEDIUM>(context, &record, offset, count)
-    } else {
+    } else if count <= (LARGE - FIXED) as u32 {
         write_sized::<LARGE>(context, &record, offset, count)
+    } else {
+        write_sized::<LARGEST>(context, &record, offset, count)
     }
 }
 

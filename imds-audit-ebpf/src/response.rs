@@ -15,10 +15,13 @@ use aya_ebpf::{
     EbpfContext, bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes,
     programs::SkBuffContext,
 };
-use imds_audit_ebpf::{Loss, kind, tcp_flags};
+use imds_audit_ebpf::{
+    Loss, kind, tcp_flags,
+    words::{decimal, matches, trailing_zeros},
+};
 
 use crate::{
-    bits::{clamp, matches, minimum, trailing_zeros},
+    bits::{clamp, minimum},
     emit::Skip,
     packet::{Packet, check, cookie, parse, write_part},
     socket::{self, CONTINUATION, NEXT_HEAD, REQUEST_ACKNOWLEDGMENT, Scan, UNKNOWN},
@@ -29,10 +32,8 @@ use crate::{
 const STEP: usize = 48;
 /// The bytes before them that a decision may need: a line feed and `content-length:`.
 const HISTORY: u32 = 16;
-/// How many steps one packet may take: 768 bytes of headers. IMDS's are about 300 bytes each.
-const MAX_STEPS: u32 = 16;
-/// How many digits of a Content-Length are read. A longer one is taken for unknown.
-const MAX_DIGITS: usize = 10;
+/// How many steps one packet may take: 576 bytes of headers. IMDS's are about 300 bytes each.
+const MAX_STEPS: u32 = 12;
 
 /// `HTTP/1.` as the first seven of eight bytes in memory.
 const PROTOCOL: u64 = u64::from_ne_bytes(*b"HTTP/1.\0");
@@ -200,10 +201,7 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
         // The place of the line feed before the name, which an earlier packet may have had.
         let place = scan.position.wrapping_add(colon).wrapping_sub(HISTORY + 15);
         if place <= length {
-            let value = read_length(skb, payload.wrapping_add(place), length.wrapping_sub(place));
-            if value != UNKNOWN {
-                scan.length = value;
-            }
+            read_length(context, scan, payload.wrapping_add(place), length.wrapping_sub(place));
         }
     }
     if blank != 0 {
@@ -237,42 +235,26 @@ fn recent(bits: u64, count: u32) -> u64 {
 }
 
 /// Reads the value of a Content-Length whose line feed stands at `place` in the packet, with
-/// `left` bytes of the packet from there on. [`UNKNOWN`] for what it is not, and for what has
-/// other than digits or lies in two packets.
-///
-/// A global function in the object: see [`write_part`].
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn read_length(skb: *mut __sk_buff, place: u32, left: u32) -> u64 {
-    let context = &SkBuffContext::new(skb);
+/// `left` bytes of the packet from there on. Another header's, one of more than seven digits or
+/// in another form, and one that lies in two packets leave the length unknown.
+#[inline(always)]
+fn read_length(context: &SkBuffContext, scan: &mut Scan, place: u32, left: u32) {
+    // The name, and a word of value: a space, digits, the line's end.
     let mut line = [0u64; 4];
-    let count = minimum(u64::from(left), 32) as u32;
+    let count = minimum(u64::from(left), 26) as u32;
     if !load(context, place, &mut line, count) {
-        return UNKNOWN;
+        return;
     }
-    if line[0] | LOWER != NAME[0] || line[1] | LOWER != NAME[1] || count < 32 {
-        return UNKNOWN;
+    if line[0] | LOWER != NAME[0] || line[1] | LOWER != NAME[1] {
+        return;
     }
-    // Sixteen bytes of value: spaces, then digits, then the line's end.
-    let value = (&raw const line).cast::<u8>();
-    let mut length = 0u64;
-    let mut digits = 0usize;
-    let mut index = 16;
-    while index < 32 {
-        // SAFETY: the index is below the 32 bytes of the line.
-        let byte = unsafe { *value.add(index) };
-        index += 1;
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 && digits < MAX_DIGITS {
-            length = length.wrapping_mul(10).wrapping_add(u64::from(digit));
-            digits += 1;
-        } else if byte == b'\r' || byte == b'\n' {
-            return if digits != 0 { length } else { UNKNOWN };
-        } else if byte != b' ' || digits != 0 {
-            return UNKNOWN;
-        }
+    let value =
+        if line[2] & 0xff == u64::from(b' ') { line[2] >> 8 | line[3] << 56 } else { line[2] };
+    let (number, digits) = decimal(value);
+    let end = (value >> (8 * digits)) & 0xff;
+    if digits != 0 && digits < 8 && (end == u64::from(b'\r') || end == u64::from(b'\n')) {
+        scan.length = number;
     }
-    UNKNOWN
 }
 
 /// Loads up to `8 * N` bytes of the packet; the words keep zeroes behind them.

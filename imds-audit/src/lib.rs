@@ -10,6 +10,7 @@
 //! ```
 
 pub mod audit;
+pub mod command;
 pub mod flow;
 pub mod output;
 pub mod probe;

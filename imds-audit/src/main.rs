@@ -1,1 +1,49 @@
-fn main() {}
+//! The program: parses the command line, runs the command, and turns what comes of it into an
+//! exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use imds_audit::command::{
+    Exit, check,
+    cli::{Cli, Command},
+    demo, exit_of, run,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(match &cli.command {
+        Command::Run(arguments) => arguments.verbose,
+        Command::Check(_) | Command::Demo(_) | Command::DemoCaller(_) => 0,
+    });
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("imds-audit: cannot start: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let result = match &cli.command {
+        Command::Run(arguments) => runtime.block_on(run::run(arguments)),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Demo(arguments) => runtime.block_on(demo::run(arguments)),
+        Command::DemoCaller(arguments) => demo::call(arguments),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("imds-audit: {error:#}");
+            exit_of(&error).into()
+        }
+    }
+}
+
+/// Diagnostics go to standard error; `RUST_LOG` has the last word on how many.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
+}

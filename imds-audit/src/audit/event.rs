@@ -437,6 +437,8 @@ pub struct StartEvent {
 pub struct Fallback {
     /// What is missing.
     pub name: String,
+    /// Why.
+    pub reason: String,
     /// What that costs.
     pub consequence: String,
 }

@@ -3,6 +3,7 @@
 //! Pure: no I/O, and no clock but the times that come with its input. Everything that leaves
 //! this module for an output has been redacted and bounded here.
 
+pub mod auditor;
 pub mod build;
 pub mod class;
 pub mod client;
@@ -10,5 +11,6 @@ pub mod diagnosis;
 pub mod event;
 pub mod limit;
 pub mod path;
+pub mod people;
 pub mod redact;
 pub mod token;

@@ -54,6 +54,11 @@ impl Tracker {
         self.connections.len()
     }
 
+    /// Returns whether a connection is followed.
+    pub fn follows(&self, connection: ConnectionId) -> bool {
+        self.connections.contains(&connection)
+    }
+
     /// Returns whether no connection is followed.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()

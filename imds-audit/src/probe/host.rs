@@ -21,6 +21,8 @@ const ROOT_INODE: u64 = 1;
 /// The inode number of the initial pid namespace (`PROC_PID_INIT_INO` in
 /// `include/linux/proc_ns.h`).
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
+/// The inode number of the initial user namespace (`PROC_USER_INIT_INO`, same file).
+const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
 /// The largest BTF that is read. Distribution kernels have five to ten megabytes.
 const MAX_BTF: u64 = 64 << 20;
 
@@ -177,12 +179,18 @@ pub const PERFMON: Capability = Capability { name: "CAP_PERFMON", number: 38 };
 pub const SYS_ADMIN: Capability = Capability { name: "CAP_SYS_ADMIN", number: 21 };
 /// Lets procfs tell about other users' processes.
 pub const SYS_PTRACE: Capability = Capability { name: "CAP_SYS_PTRACE", number: 19 };
+/// Lets a cgroup be opened by its number, so also when its processes are gone.
+pub const DAC_READ_SEARCH: Capability = Capability { name: "CAP_DAC_READ_SEARCH", number: 2 };
 
 /// The effective rights of this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Rights(u64);
 
 impl Rights {
+    /// No right at all.
+    #[cfg(test)]
+    pub(crate) const NONE: Self = Self(0);
+
     /// Reads them from `/proc/self/status`; none where that cannot be read.
     pub fn read() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -242,6 +250,13 @@ impl Host {
                 .is_ok_and(|namespace| namespace.ino() == INITIAL_PID_NAMESPACE),
         }
     }
+}
+
+/// Returns whether this process is in the initial user namespace. In another, rights count only
+/// for what belongs to that namespace, and BPF does not.
+pub fn is_initial_user_namespace() -> bool {
+    // A kernel without user namespaces has no such file, and only the initial one.
+    fs::metadata("/proc/self/ns/user").map_or(true, |file| file.ino() == INITIAL_USER_NAMESPACE)
 }
 
 /// Returns the mode in brackets: `none [integrity] confidentiality`.

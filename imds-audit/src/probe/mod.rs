@@ -6,6 +6,7 @@ pub mod btf;
 pub mod host;
 pub mod loader;
 pub mod record;
+pub mod refusal;
 pub mod source;
 
 /// The kernel half, as `cargo xtask build` put it in; empty in a build without it.
@@ -14,3 +15,8 @@ static KERNEL_HALF: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/imds-audit-programs"));
 #[cfg(not(kernel_half))]
 static KERNEL_HALF: &[u8] = &[];
+
+/// Returns whether this build has its kernel half, without which nothing can be audited.
+pub const fn is_built() -> bool {
+    !KERNEL_HALF.is_empty()
+}

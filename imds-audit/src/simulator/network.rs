@@ -103,6 +103,13 @@ pub enum NetworkError {
     },
 }
 
+impl NetworkError {
+    /// Says whether it is for want of a right.
+    pub fn is_missing_right(&self) -> bool {
+        matches!(self, Self::MissingRight | Self::Namespace(NamespaceError::MissingRight))
+    }
+}
+
 /// A private network. Gone when it is dropped and everything inside has ended.
 #[derive(Debug)]
 pub struct Network {

@@ -1,0 +1,308 @@
+//! Joins what was requested with who requested it.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use imds_audit_ebpf::{COMM_LENGTH, Task};
+
+use super::build::{self, Answer, Found, FoundAncestor, Head, Seen, Way};
+use super::event::{
+    Attribution, Body, Connection, ConnectionEvent, ConnectionFate, Event, Process as ProcessPart,
+    Time, UnknownReason,
+};
+use super::people::{Actor, People};
+use super::token::TokenHasher;
+use crate::flow::{
+    ConnectionId, Counters, Ends, Exchange, Fate, Finding, Limits, Request, Response, Segment,
+    Timestamp, Tracker, Unreadable, Unused,
+};
+use crate::process::Process;
+
+/// How a record's time becomes a time of day.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// What is added to nanoseconds since boot to get nanoseconds since 1970.
+    pub offset: i128,
+}
+
+impl Clock {
+    /// Returns the time of day of a point in time; the nearest one that can be told.
+    pub fn time(self, timestamp: Timestamp) -> Time {
+        let nanoseconds = i128::from(timestamp.0).saturating_add(self.offset);
+        Time(jiff::Timestamp::from_nanosecond(nanoseconds).unwrap_or(if nanoseconds < 0 {
+            jiff::Timestamp::MIN
+        } else {
+            jiff::Timestamp::MAX
+        }))
+    }
+}
+
+/// Turns segments and processes into events.
+///
+/// It does no I/O and has no clock: time comes with the records, what is known of a process with
+/// the process.
+pub struct Auditor {
+    tracker: Tracker,
+    people: People,
+    hasher: TokenHasher,
+    clock: Clock,
+    findings: Vec<Finding>,
+}
+
+impl Auditor {
+    /// Creates an auditor that follows no more than `limits` allow.
+    pub fn new(limits: Limits, clock: Clock) -> Self {
+        let most = NonZeroUsize::new(limits.connections).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            tracker: Tracker::new(limits),
+            people: People::new(most),
+            hasher: TokenHasher::new(),
+            clock,
+            findings: Vec::new(),
+        }
+    }
+
+    /// Sets how times are told from here on; the time of day may be set while the audit runs.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    /// Returns how times are told.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Returns what the flow station could not see as it was.
+    pub fn counters(&self) -> Counters {
+        self.tracker.counters()
+    }
+
+    /// Returns when [`expire`](Self::expire) is due.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.tracker.next_deadline()
+    }
+
+    /// Takes a process that opened a connection.
+    pub fn connected(
+        &mut self,
+        connection: ConnectionId,
+        ends: Ends,
+        time: Timestamp,
+        process: Arc<Process>,
+        sink: &mut impl FnMut(Event),
+    ) {
+        let mut findings = std::mem::take(&mut self.findings);
+        self.tracker.opened(connection, ends, time, &mut |finding| findings.push(finding));
+        // What it ended belongs to whoever opened it before.
+        self.hand_out(findings, sink);
+        self.people.connected(connection, process);
+    }
+
+    /// Takes a process that wrote to a connection that it, or its program, had not opened.
+    pub fn wrote(&mut self, connection: ConnectionId, process: Arc<Process>) {
+        self.people.wrote(connection, process);
+    }
+
+    /// Takes a segment, with the name of the thread that sent it where it names its writer.
+    pub fn segment(
+        &mut self,
+        segment: &Segment<'_>,
+        comm: [u8; COMM_LENGTH],
+        sink: &mut impl FnMut(Event),
+    ) {
+        if let Some(task) = segment.writer {
+            self.people.sent(segment.connection, task, comm);
+        }
+        let mut findings = std::mem::take(&mut self.findings);
+        self.tracker.segment(segment, &mut |finding| findings.push(finding));
+        self.hand_out(findings, sink);
+        self.forget_unless_followed(segment.connection);
+    }
+
+    /// Takes note that records were lost.
+    pub fn lost(&mut self) {
+        self.tracker.lost();
+    }
+
+    /// Hands out what is due.
+    pub fn expire(&mut self, now: Timestamp, sink: &mut impl FnMut(Event)) {
+        let mut findings = std::mem::take(&mut self.findings);
+        self.tracker.expire(now, &mut |finding| findings.push(finding));
+        self.hand_out(findings, sink);
+    }
+
+    /// Ends the audit: hands out everything that is still open.
+    pub fn finish(&mut self, now: Timestamp, sink: &mut impl FnMut(Event)) {
+        let mut findings = std::mem::take(&mut self.findings);
+        self.tracker.finish(now, &mut |finding| findings.push(finding));
+        self.hand_out(findings, sink);
+    }
+
+    fn hand_out(&mut self, mut findings: Vec<Finding>, sink: &mut impl FnMut(Event)) {
+        for finding in findings.drain(..) {
+            let connection = match &finding {
+                Finding::Exchange(exchange) => {
+                    sink(self.exchange(exchange));
+                    exchange.connection
+                }
+                Finding::Unused(unused) => {
+                    sink(self.unused(unused));
+                    unused.connection
+                }
+            };
+            self.forget_unless_followed(connection);
+        }
+        self.findings = findings;
+    }
+
+    fn forget_unless_followed(&mut self, connection: ConnectionId) {
+        if !self.tracker.follows(connection) {
+            self.people.forget(connection);
+        }
+    }
+
+    fn exchange(&mut self, exchange: &Exchange) -> Event {
+        let Request { started, head, .. } = &exchange.request;
+        let (attribution, actor) = self.people.author(exchange.connection, &exchange.request);
+        let headers: Vec<(&[u8], &[u8])> =
+            head.iter().flat_map(crate::flow::RequestHead::headers).collect();
+        let (answer, answered) = match &exchange.response {
+            Response::Answered { time, head, ttl } => {
+                (Answer::Status { status: head.status(), ttl: *ttl }, Some(*time))
+            }
+            Response::None { time } => (Answer::Nothing, Some(*time)),
+            Response::Unobserved => (Answer::Unobserved, None),
+        };
+        let seen = Seen {
+            time: self.clock.time(*started),
+            way: way(&exchange.ends),
+            head: match head {
+                Ok(head) => {
+                    Ok(Head { method: head.method(), target: head.target(), headers: &headers })
+                }
+                Err(why) => Err(reason(*why)),
+            },
+            answer,
+            duration: answered.map(|time| since(*started, time)),
+        };
+        let event = with_found(actor.as_ref(), self.clock, |found| {
+            build::request(&seen, found, attribution, &self.hasher)
+        });
+        Event::from(Body::from(event))
+    }
+
+    fn unused(&mut self, unused: &Unused) -> Event {
+        let (attribution, actor) = self.people.opener(unused.connection);
+        let event = ConnectionEvent {
+            time: self.clock.time(unused.opened),
+            connection: Connection {
+                endpoint: unused.ends.endpoint.to_string(),
+                fate: match unused.fate {
+                    Fate::Accepted => ConnectionFate::Accepted,
+                    Fate::Refused => ConnectionFate::Refused,
+                    Fate::Unanswered => ConnectionFate::Unanswered,
+                    Fate::Unobserved => ConnectionFate::Unobserved,
+                },
+                duration_us: Some(build::microseconds(since(unused.opened, unused.ended))),
+            },
+            network: build::network(&way(&unused.ends), None),
+            process: self.process(actor.as_ref(), attribution),
+        };
+        Event::from(Body::from(event))
+    }
+
+    fn process(&self, actor: Option<&Actor>, attribution: Attribution) -> ProcessPart {
+        with_found(actor, self.clock, |found| build::process(found, attribution))
+    }
+}
+
+fn since(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::from_nanos(to.0.saturating_sub(from.0))
+}
+
+fn way(ends: &Ends) -> Way {
+    Way { source: ends.source, endpoint: ends.endpoint, mapped: ends.mapped, netns: ends.netns }
+}
+
+fn reason(why: Unreadable) -> UnknownReason {
+    match why {
+        Unreadable::NotHttp => UnknownReason::NotHttp,
+        Unreadable::Cut => UnknownReason::Cut,
+        Unreadable::Lost => UnknownReason::Lost,
+        Unreadable::TooLong => UnknownReason::TooLong,
+    }
+}
+
+/// Lends what is known of an actor in the form that events are built from.
+fn with_found<T>(actor: Option<&Actor>, clock: Clock, build: impl FnOnce(&Found<'_>) -> T) -> T {
+    let Some(Actor { task, comm, process }) = actor else {
+        return build(&Found::default());
+    };
+    let thread_name = trim(comm);
+    let Some(process) = process else {
+        return build(&nameless(*task, thread_name, clock));
+    };
+    let args: Option<Vec<&[u8]>> =
+        process.arguments.as_ref().map(|arguments| arguments.iter().collect());
+    let ancestor_args: Vec<Option<Vec<&[u8]>>> = process
+        .ancestors
+        .iter()
+        .map(|ancestor| ancestor.arguments.as_ref().map(|args| args.iter().collect()))
+        .collect();
+    let ancestors: Vec<FoundAncestor<'_>> = process
+        .ancestors
+        .iter()
+        .zip(&ancestor_args)
+        .map(|(ancestor, args)| FoundAncestor {
+            pid: ancestor.pid,
+            name: Some(&ancestor.name).filter(|name| !name.is_empty()).map(|name| &**name),
+            args: args.as_deref(),
+        })
+        .collect();
+    let placement = &process.placement;
+    build(&Found {
+        pid: Some(task.pid),
+        tid: Some(task.tid),
+        name: process.name.as_deref(),
+        thread_name: thread_name.or(process.thread_name.as_deref()),
+        exe: process.exe.as_ref().map(crate::process::Executable::as_bytes),
+        args: args.as_deref(),
+        args_truncated: process.arguments.as_ref().is_some_and(|args| args.is_truncated()),
+        uid: known_id(process.uid),
+        user: process.user.as_deref(),
+        gid: known_id(process.gid),
+        namespace_pid: process.namespace_pid.filter(|&pid| pid != task.pid),
+        start_time: process.start_time.map(|time| clock.time(Timestamp(time))),
+        ancestors: &ancestors,
+        cgroup: process.cgroup.as_deref(),
+        unit: placement.unit.as_deref(),
+        container: placement.container.as_ref().map(|container| {
+            (&*container.id, container.runtime.map(|runtime| runtime.name().as_bytes()))
+        }),
+        pod: placement.pod.as_deref(),
+    })
+}
+
+/// What a segment alone tells of its writer.
+fn nameless(task: Task, thread_name: Option<&[u8]>, clock: Clock) -> Found<'_> {
+    Found {
+        pid: Some(task.pid),
+        tid: Some(task.tid),
+        // The first thread's name is the process's.
+        name: thread_name.filter(|_| task.pid == task.tid),
+        thread_name,
+        start_time: (task.start_time != 0).then(|| clock.time(Timestamp(task.start_time))),
+        ..Found::default()
+    }
+}
+
+/// Returns the bytes before the NUL; `None` for none.
+fn trim(comm: &[u8; COMM_LENGTH]) -> Option<&[u8]> {
+    comm.split(|&byte| byte == 0).next().filter(|name| !name.is_empty())
+}
+
+/// The kernel half writes the id of nobody, `(u32) -1`, where it could not read one.
+fn known_id(id: u32) -> Option<u32> {
+    (id != u32::MAX).then_some(id)
+}

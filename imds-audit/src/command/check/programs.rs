@@ -1,0 +1,112 @@
+//! What the kernel says to the programs, found out by loading and attaching them.
+
+use super::item::{Item, Status};
+use crate::probe::host::{CgroupRoot, Host, PERFMON, Rights};
+use crate::probe::loader::{
+    KernelReads, Loaded, Options, ProbeError, Program, resolve_offsets, try_each,
+};
+use crate::probe::refusal::Refusal;
+
+const KERNEL_READS: &str = "kernel-reads";
+const RING: &str = "ring-buffer";
+const ATTACHMENT: &str = "attachment";
+/// What is lost where the kernel half cannot be set up.
+const NOTHING: &str = "nothing can be audited";
+const NO_READS: &str = "processes are named by pid, name and user at connect time only: no \
+     arguments, ancestors or start time from the kernel";
+
+type Tried = Vec<(Program, Result<(), ProbeError>)>;
+
+/// Makes the items of what was not tried.
+pub fn untested(why: &str) -> Vec<Item> {
+    let names = [KERNEL_READS.to_owned(), RING.to_owned()].into_iter();
+    let programs = Program::ALL.into_iter().map(name);
+    names.chain(programs).chain([ATTACHMENT.to_owned()]).map(|n| Item::untested(n, why)).collect()
+}
+
+/// Loads every program, with kernel reads and, if that fails, without them; then attaches all for
+/// a moment.
+pub fn items(options: &Options, host: &Host, root: Option<&CgroupRoot>) -> Vec<Item> {
+    let (reads, _) = resolve_offsets(&options.btf);
+    let mut tried = match try_each(options, &reads) {
+        Ok(tried) => tried,
+        Err(error) => return vec![ring_refused(&error, options)],
+    };
+    let mut items = vec![kernel_reads(&reads, &tried, host)];
+    if matches!(reads, KernelReads::Offsets(_)) && !all_loaded(&tried) {
+        match try_each(options, &KernelReads::None) {
+            Ok(without) if all_loaded(&without) => tried = without,
+            Ok(_) => items.clear(),
+            Err(error) => return vec![ring_refused(&error, options)],
+        }
+    }
+    if items.is_empty() {
+        items.push(Item::untested(KERNEL_READS, "the programs do not load without them either"));
+    }
+    items.push(Item::ok(RING, format!("{} KiB", options.ring_bytes >> 10)));
+    let loaded = all_loaded(&tried);
+    items.extend(tried.into_iter().map(|(program, result)| loading(program, result)));
+    items.push(match root {
+        _ if !loaded => Item::untested(ATTACHMENT, "not every program loads"),
+        None => Item::untested(ATTACHMENT, "there is no cgroup v2"),
+        Some(root) => attachment(options, root),
+    });
+    items
+}
+
+fn all_loaded(tried: &Tried) -> bool {
+    tried.iter().all(|(_, result)| result.is_ok())
+}
+
+fn name(program: Program) -> String {
+    format!("program-{}", program.name())
+}
+
+fn ring_refused(error: &ProbeError, options: &Options) -> Item {
+    let found = format!("{} KiB: {}", options.ring_bytes >> 10, Refusal::of(error).reason);
+    Item::lacking(RING, Status::Missing, found, NOTHING)
+        .remedy("use Linux 5.10 or newer; before 5.11, raise the limit: ulimit -l unlimited")
+}
+
+fn kernel_reads(reads: &KernelReads, tried: &Tried, host: &Host) -> Item {
+    let lockdown = host.lockdown.as_deref().unwrap_or("none");
+    if let KernelReads::None = reads {
+        return Item::lacking(KERNEL_READS, Status::Degraded, "not possible without BTF", NO_READS);
+    }
+    if all_loaded(tried) {
+        return Item::ok(KERNEL_READS, format!("allowed; lockdown: {lockdown}"));
+    }
+    let refusal = tried.iter().find_map(|(_, result)| result.as_ref().err()).map(Refusal::of);
+    let reason = refusal.map_or_else(String::new, |refusal| format!(": {}", refusal.reason));
+    let degraded = |found| Item::lacking(KERNEL_READS, Status::Degraded, found, NO_READS);
+    if !Rights::read().allows(PERFMON) {
+        return degraded("not allowed without CAP_PERFMON".to_owned());
+    }
+    let item = degraded(format!("refused; lockdown: {lockdown}{reason}"));
+    if lockdown == "confidentiality" {
+        return item.remedy("boot with lockdown=integrity to have it all");
+    }
+    item
+}
+
+fn loading(program: Program, result: Result<(), ProbeError>) -> Item {
+    let Err(error) = result else { return Item::ok(name(program), "loads") };
+    let Refusal { reason, verifier_log } = Refusal::of(&error);
+    let consequence = format!("the audit does not start; without it, {}", program.consequence());
+    let item = Item::lacking(name(program), Status::Missing, reason, consequence)
+        .remedy("report it with the output of imds-audit check --json");
+    Item { verifier_log, ..item }
+}
+
+fn attachment(options: &Options, root: &CgroupRoot) -> Item {
+    let result = Loaded::load(options).and_then(|mut loaded| loaded.attach(root));
+    match result {
+        Ok(()) => Item::ok(ATTACHMENT, "all programs attach, and were detached again"),
+        Err(error) => {
+            let refusal = Refusal::of(&error);
+            Item::lacking(ATTACHMENT, Status::Missing, refusal.reason, NOTHING).remedy(
+                "see whether another program holds the root exclusively: bpftool cgroup tree",
+            )
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `imds-audit run`: a live audit.
+
+use std::{fs::File, io, time::Duration};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    Exit,
+    cli::{FormatArgument, RunArguments},
+    session::{Ended, Session},
+};
+use crate::{
+    audit::event::{Body, Event, StopReason},
+    output::{
+        filter::Only,
+        sink::{Format, Sink},
+        text::Look,
+        writer::Writer,
+    },
+    probe::loader::Options,
+    process::Roots,
+};
+
+/// Audits until a signal comes or the time is over, and tells the summary.
+///
+/// # Errors
+/// Where the output cannot be opened, or the host does not allow the audit.
+pub async fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
+    // Before anything is attached, so that no signal ends the program without its summary.
+    let stop = stop(arguments.duration)?;
+    let sink = open_sink(arguments)?;
+    let options = Options {
+        endpoints: arguments.endpoints(),
+        ring_bytes: arguments.ring_size,
+        log_level: if arguments.verbose >= 2 { aya_log_level() } else { 0 },
+        ..Options::default()
+    };
+    let roots = Roots { procfs: arguments.procfs.clone(), ..Roots::default() };
+    let session = Session::start(&options, &roots, sink)?;
+    let mut is_met = false;
+    let watch = |event: &Event| {
+        is_met |= arguments.fail_on.as_ref().is_some_and(|classes| is_request_of(classes, event));
+    };
+    let ended = session.run(stop, watch).await?;
+    tell(&ended);
+    Ok(if is_met { Exit::Condition } else { Exit::Done })
+}
+
+/// Tells the summary on standard error.
+pub fn tell(ended: &Ended) {
+    eprint!("{}", ended.summary.render(ended.observed));
+    if ended.unwritten > 0 {
+        eprintln!("{} events could not be written to the output", ended.unwritten);
+    }
+}
+
+/// The most detailed level of the kernel half's own log, in aya-log's numbers.
+const fn aya_log_level() -> u8 {
+    aya_log_levels::DEBUG
+}
+
+mod aya_log_levels {
+    /// `aya_log_common::Level::Debug`.
+    pub const DEBUG: u8 = 4;
+}
+
+fn is_request_of(classes: &Only, event: &Event) -> bool {
+    matches!(event.body, Body::Request(_)) && classes.admits(&event.body)
+}
+
+fn open_sink(arguments: &RunArguments) -> anyhow::Result<Sink<File>> {
+    let writer = match &arguments.output {
+        Some(path) => Writer::open(path)?,
+        None => Writer::stdout()?,
+    };
+    let format = match arguments.format {
+        FormatArgument::Json => Format::Json,
+        FormatArgument::Text if arguments.output.is_some() => Format::Text(Look::default()),
+        FormatArgument::Text => Format::Text(Look::of(&io::stdout())),
+    };
+    Ok(Sink::new(format, arguments.only.clone().unwrap_or_default(), writer))
+}
+
+/// Waits for SIGINT, SIGTERM or the end of the time.
+pub(super) fn stop(duration: Option<Duration>) -> anyhow::Result<impl Future<Output = StopReason>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    Ok(async move {
+        let over = async {
+            match duration {
+                Some(duration) => tokio::time::sleep(duration).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = interrupt.recv() => StopReason::Signal,
+            _ = terminate.recv() => StopReason::Signal,
+            () = over => StopReason::Duration,
+        }
+    })
+}

@@ -1,0 +1,380 @@
+//! A live audit: records in, events out.
+
+use std::{
+    collections::BTreeMap, fs, future::Future, io::Write, os::unix::fs::MetadataExt, pin::pin,
+    time::Duration,
+};
+
+use anyhow::Context;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{
+    audit::{
+        auditor::{Auditor, Clock},
+        event::{
+            Body, Event, Fallback, Loss, LossEvent, LossUnit, StartEvent, StopEvent, StopReason,
+        },
+    },
+    flow::{Counters, Limits, Timestamp},
+    output::{sink::Sink, summary::Summary, writer::WriterError},
+    probe::{
+        host::Host,
+        loader::{Options, Program},
+        record::Record,
+        source::{Losses, Source},
+    },
+    process::{Processes, Record as ProcessRecord, Roots},
+};
+
+/// How many records are taken before time, losses and signals get their turn.
+const BATCH: usize = 1024;
+
+/// A live audit.
+pub struct Session<W> {
+    source: Source,
+    processes: Processes,
+    auditor: Auditor,
+    /// What is counted, and what is written where.
+    desk: Desk<W>,
+    /// The losses that were told.
+    told: Losses,
+    counted: Counters,
+    malformed: u64,
+    malformed_told: u64,
+    started: Timestamp,
+}
+
+/// Where every event passes.
+struct Desk<W> {
+    sink: Sink<W>,
+    summary: Summary,
+    /// Whose requests are taken; `None` for everybody's.
+    networks: Option<Vec<u32>>,
+    closed: bool,
+}
+
+impl<W: Write> Desk<W> {
+    fn take(&mut self, event: &Event) {
+        if self.networks.as_deref().is_some_and(|networks| !is_of(networks, event)) {
+            return;
+        }
+        self.summary.add(event);
+        if let Err(error) = self.sink.write(event) {
+            self.note(&error);
+        }
+    }
+
+    fn flush(&mut self, clock: Clock) {
+        match self.sink.flush(clock.time(now())) {
+            Ok(None) => {}
+            Ok(Some(loss)) => self.summary.add_loss(&loss),
+            Err(error) => self.note(&error),
+        }
+    }
+
+    /// A reader that went away is no error, and the audit's end.
+    fn note(&mut self, error: &WriterError) {
+        log::debug!("the output is closed error={error}");
+        self.closed = true;
+    }
+}
+
+/// How an audit ended.
+pub struct Ended {
+    /// Everything that was seen.
+    pub summary: Summary,
+    /// How long everything was attached.
+    pub observed: Duration,
+    /// Why it ended.
+    pub reason: StopReason,
+    /// Events that could not be written and are told nowhere else.
+    pub unwritten: u64,
+}
+
+impl<W: Write> Session<W> {
+    /// Attaches everything, and writes the `start` event: whatever happens after it is audited.
+    ///
+    /// # Errors
+    /// Where the host does not allow the audit ([`crate::probe::loader::ProbeError`]), or procfs
+    /// cannot be read.
+    pub fn start(options: &Options, roots: &Roots, sink: Sink<W>) -> anyhow::Result<Self> {
+        Self::start_with(options, roots, Limits::default(), sink)
+    }
+
+    /// As [`Session::start`], with limits of the caller's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_with(
+        options: &Options,
+        roots: &Roots,
+        limits: Limits,
+        sink: Sink<W>,
+    ) -> anyhow::Result<Self> {
+        let processes = Processes::open(roots).context("cannot read the host's processes")?;
+        let auditor = Auditor::new(limits, read_clock());
+        let source = Source::start(options)?;
+        let mut session = Self {
+            source,
+            processes,
+            auditor,
+            desk: Desk { sink, summary: Summary::default(), networks: None, closed: false },
+            told: Losses::default(),
+            counted: Counters::default(),
+            malformed: 0,
+            malformed_told: 0,
+            started: now(),
+        };
+        let event = session.start_event(options, roots);
+        session.desk.take(&event);
+        session.desk.flush(session.auditor.clock());
+        Ok(session)
+    }
+
+    /// Takes only requests and connections of these network namespaces from now on, and those
+    /// whose namespace is not known.
+    pub fn restrict(&mut self, networks: Vec<u32>) {
+        self.desk.networks = Some(networks);
+    }
+
+    /// Audits until `stop` is ready or nobody reads the output any more.
+    ///
+    /// # Errors
+    /// Where the ring cannot be read.
+    pub async fn run(
+        mut self,
+        stop: impl Future<Output = StopReason>,
+        mut observer: impl FnMut(&Event),
+    ) -> anyhow::Result<Ended> {
+        let mut stop = pin!(stop);
+        let reason = loop {
+            let deadline = self.auditor.next_deadline().map(until);
+            let wait = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                reason = &mut stop => break reason,
+                ready = self.source.wait() => ready.context("cannot wait for records")?,
+                () = wait => {}
+            }
+            self.turn(&mut observer);
+            if self.desk.closed {
+                break StopReason::OutputClosed;
+            }
+        };
+        // What the kernel half has written until now still counts.
+        while !self.turn(&mut observer) {}
+        Ok(self.finish(reason, &mut observer))
+    }
+
+    /// Takes a batch of records and does what is due. Returns whether the ring is empty.
+    fn turn(&mut self, observer: &mut impl FnMut(&Event)) -> bool {
+        self.auditor.set_clock(read_clock());
+        let Self { source, processes, auditor, desk, malformed, .. } = self;
+        let mut sink = |event: Event| {
+            observer(&event);
+            desk.take(&event);
+        };
+        let is_empty = source.drain(BATCH, |bytes| {
+            if let Err(error) = take_record(bytes, processes, auditor, &mut sink) {
+                log::warn!("a record of the kernel half is damaged error={error}");
+                *malformed += 1;
+            }
+        });
+        self.tell_losses();
+        let Self { auditor, desk, .. } = self;
+        auditor.expire(now(), &mut |event| {
+            observer(&event);
+            desk.take(&event);
+        });
+        if is_empty {
+            self.desk.flush(self.auditor.clock());
+        }
+        is_empty
+    }
+
+    /// Writes a `loss` event for each reason whose count has grown.
+    fn tell_losses(&mut self) {
+        let time = self.auditor.clock().time(now());
+        let mut grown: BTreeMap<(&'static str, LossUnit), u64> = BTreeMap::new();
+        match self.source.losses() {
+            Ok(losses) => {
+                let counts = losses.iter().zip(&mut self.told);
+                for (reason, (count, told)) in imds_audit_ebpf::Loss::ALL.into_iter().zip(counts) {
+                    let unit = match reason {
+                        imds_audit_ebpf::Loss::Connect | imds_audit_ebpf::Loss::Writer => {
+                            LossUnit::Processes
+                        }
+                        _ => LossUnit::Records,
+                    };
+                    grow(&mut grown, (reason.name(), unit), *count, told);
+                }
+            }
+            Err(error) => log::warn!("the loss counters cannot be read error={error}"),
+        }
+        if !grown.is_empty() {
+            // Before anything expires: what is open now may have been answered unseen.
+            self.auditor.lost();
+        }
+        grow(
+            &mut grown,
+            ("malformed", LossUnit::Records),
+            self.malformed,
+            &mut self.malformed_told,
+        );
+        let counters = self.auditor.counters();
+        let Counters { evicted, held_overflows, pending_overflows, .. } = counters;
+        for (reason, unit, count, told) in [
+            ("evicted", LossUnit::Connections, evicted, &mut self.counted.evicted),
+            ("held", LossUnit::Bytes, held_overflows, &mut self.counted.held_overflows),
+            (
+                "pending",
+                LossUnit::Connections,
+                pending_overflows,
+                &mut self.counted.pending_overflows,
+            ),
+        ] {
+            grow(&mut grown, (reason, unit), count, told);
+        }
+        for ((reason, what), count) in grown {
+            let loss = Loss { reason: reason.into(), what, count };
+            self.desk.take(&Event::from(Body::Loss(LossEvent { time, loss })));
+        }
+    }
+
+    fn finish(mut self, reason: StopReason, observer: &mut impl FnMut(&Event)) -> Ended {
+        let end = now();
+        let Self { auditor, desk, .. } = &mut self;
+        auditor.finish(end, &mut |event| {
+            observer(&event);
+            desk.take(&event);
+        });
+        let observed = Duration::from_nanos(end.0.saturating_sub(self.started.0));
+        // Before the totals are written, so that they hold what could not be written.
+        self.desk.flush(self.auditor.clock());
+        let stop = Event::from(Body::from(StopEvent {
+            time: self.auditor.clock().time(end),
+            reason,
+            duration_us: u64::try_from(observed.as_micros()).unwrap_or(u64::MAX),
+            totals: self.desk.summary.totals().clone(),
+            losses: self.desk.summary.losses(),
+        }));
+        self.desk.take(&stop);
+        self.desk.flush(self.auditor.clock());
+        Ended {
+            observed,
+            reason,
+            unwritten: self.desk.sink.unreported(),
+            summary: self.desk.summary,
+        }
+    }
+
+    fn start_event(&self, options: &Options, roots: &Roots) -> Event {
+        let host = Host::read();
+        let mut fallbacks: Vec<Fallback> = self
+            .source
+            .fallbacks()
+            .iter()
+            .map(|fallback| Fallback {
+                name: fallback.name.to_owned(),
+                reason: fallback.reason.clone(),
+                consequence: fallback.consequence.to_owned(),
+            })
+            .collect();
+        if !host.initial_pid_namespace && roots.procfs.as_os_str() == "/proc" {
+            fallbacks.push(Fallback {
+                name: "pid-namespace".to_owned(),
+                reason: "this program runs in a pid namespace of its own".to_owned(),
+                consequence: "processes outside of it are known by the kernel's snapshot only"
+                    .to_owned(),
+            });
+        }
+        Event::from(Body::from(StartEvent {
+            time: self.auditor.clock().time(self.started),
+            host: Some(host.name),
+            kernel: Some(host.kernel),
+            architecture: Some(host.architecture),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            programs: Program::ALL.iter().map(|program| program.name().to_owned()).collect(),
+            endpoints: options.endpoints.iter().map(ToString::to_string).collect(),
+            fallbacks,
+            netns: host_netns(roots),
+        }))
+    }
+}
+
+/// Returns whether an event is of one of the network namespaces, of an unknown one or of none.
+pub fn is_of(networks: &[u32], event: &Event) -> bool {
+    let network = match &event.body {
+        Body::Request(event) => event.network.netns,
+        Body::Connection(event) => event.network.netns,
+        Body::Loss(_) | Body::Start(_) | Body::Stop(_) => None,
+    };
+    network.is_none_or(|network| networks.contains(&network))
+}
+
+/// Adds what a count has grown by since it was last told.
+fn grow(
+    grown: &mut BTreeMap<(&'static str, LossUnit), u64>,
+    key: (&'static str, LossUnit),
+    count: u64,
+    told: &mut u64,
+) {
+    let more = count.saturating_sub(*told);
+    if more > 0 {
+        grown.insert(key, more);
+        *told = count;
+    }
+}
+
+/// Hands a record to who it is for.
+fn take_record(
+    bytes: &[u8],
+    processes: &mut Processes,
+    auditor: &mut Auditor,
+    sink: &mut impl FnMut(Event),
+) -> anyhow::Result<()> {
+    match Record::parse(bytes)? {
+        Record::Process { connection, ends, time, is_connect, bytes } => {
+            let process = processes.observe(&ProcessRecord::parse(bytes)?);
+            if is_connect {
+                auditor.connected(connection, ends, time, process, sink);
+            } else {
+                auditor.wrote(connection, process);
+            }
+        }
+        Record::Segment { segment, comm } => auditor.segment(&segment, comm, sink),
+    }
+    Ok(())
+}
+
+/// Returns the inode number of the host's network namespace: that of its first process where
+/// procfs shows it, else this process's own.
+fn host_netns(roots: &Roots) -> Option<u32> {
+    ["1/ns/net", "self/ns/net"]
+        .iter()
+        .find_map(|path| fs::metadata(roots.procfs.join(path)).ok())
+        .and_then(|namespace| u32::try_from(namespace.ino()).ok())
+}
+
+/// Returns the time since boot, as records carry it.
+fn now() -> Timestamp {
+    Timestamp(u64::try_from(nanoseconds(ClockId::Boottime)).unwrap_or(0))
+}
+
+fn read_clock() -> Clock {
+    Clock { offset: nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Boottime) }
+}
+
+fn nanoseconds(clock: ClockId) -> i128 {
+    let time = clock_gettime(clock);
+    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+}
+
+fn until(deadline: Timestamp) -> Duration {
+    Duration::from_nanos(deadline.0.saturating_sub(now().0))
+}

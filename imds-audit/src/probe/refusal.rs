@@ -1,0 +1,74 @@
+//! What the kernel said when it refused a program.
+
+use aya::programs::ProgramError;
+
+use super::loader::ProbeError;
+
+/// The longest verifier output that is kept, in bytes. Its end says why, so the beginning goes.
+const MAX_LOG: usize = 1 << 20;
+
+/// A refusal, its reason apart from the verifier's output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason in one line: what the verifier disliked, else the system's error.
+    pub reason: String,
+    /// The verifier's output, its last MiB at most; `None` where it did not get that far.
+    pub verifier_log: Option<String>,
+}
+
+impl Refusal {
+    /// Takes an error apart.
+    pub fn of(error: &ProbeError) -> Self {
+        let ProbeError::Load { error: refused, .. } = error else {
+            return Self { reason: error.to_string(), verifier_log: None };
+        };
+        let ProgramError::LoadError { io_error, verifier_log } = &**refused else {
+            return Self { reason: refused.to_string(), verifier_log: None };
+        };
+        let log = tail(&verifier_log.to_string()).to_owned();
+        let reason = match verdict(&log) {
+            Some(verdict) => format!("{verdict} ({io_error})"),
+            None => io_error.to_string(),
+        };
+        Self { reason, verifier_log: (!log.is_empty()).then_some(log) }
+    }
+}
+
+/// Returns the last [`MAX_LOG`] bytes, or a few less: no character is cut in two.
+fn tail(log: &str) -> &str {
+    let mut start = log.len().saturating_sub(MAX_LOG);
+    while !log.is_char_boundary(start) {
+        start += 1;
+    }
+    log.get(start..).unwrap_or_default()
+}
+
+/// Returns the line that says what the verifier disliked: the last before its statistics.
+fn verdict(log: &str) -> Option<&str> {
+    const STATISTICS: [&str; 3] = ["processed ", "verification time ", "stack depth "];
+    let is_statistic = |line: &str| STATISTICS.iter().any(|start| line.starts_with(start));
+    log.lines().map(str::trim).rfind(|line| !line.is_empty() && !is_statistic(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_stands_before_the_statistics() {
+        let log = "0: (b7) r0 = 1\n1: (85) call bpf_probe_read_kernel#113\n\
+                   unknown func bpf_probe_read_kernel#113\nverification time 41 usec\n\
+                   stack depth 0\nprocessed 2 insns (limit 1000000)\n\n";
+        assert_eq!(verdict(log), Some("unknown func bpf_probe_read_kernel#113"));
+        assert_eq!(verdict("processed 2 insns\n"), None);
+        assert_eq!(verdict(""), None);
+    }
+
+    #[test]
+    fn a_long_log_keeps_its_end_and_whole_characters() {
+        let log = format!("{}why", "ü".repeat(MAX_LOG));
+        let kept = tail(&log);
+        assert!(kept.len() <= MAX_LOG && kept.ends_with("üwhy"));
+        assert_eq!(tail("short"), "short");
+    }
+}

@@ -1,0 +1,167 @@
+//! The program under test, running.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::gate::Place;
+use super::prerequisites::program;
+use super::wait::{until, until_exit};
+
+/// The program, auditing. Killed when dropped.
+#[derive(Debug)]
+pub struct Audit {
+    child: Child,
+    folder: TempDir,
+    output: PathBuf,
+    _place: Place,
+}
+
+/// What a run of the program left behind.
+#[derive(Debug)]
+pub struct Report {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote to `--output`.
+    pub output: String,
+    /// What it wrote to its standard output.
+    pub stdout: String,
+    /// What it wrote to its standard error.
+    pub stderr: String,
+}
+
+impl Report {
+    /// Gives the exit code.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// Reads the events that are the output's lines.
+    pub fn events(&self) -> Vec<Value> {
+        events(&self.output)
+    }
+
+    /// Gives everything that was written, for a search.
+    pub fn everything(&self) -> String {
+        [&*self.output, &*self.stdout, &*self.stderr].join("\n")
+    }
+}
+
+impl Audit {
+    /// Starts the program with JSON lines into a file, and waits until everything is attached;
+    /// `None` where the program is not known.
+    pub fn start(arguments: &[&str]) -> Option<Self> {
+        Self::start_as("json", arguments)
+    }
+
+    /// Starts the program with a format of output.
+    pub fn start_as(format: &str, arguments: &[&str]) -> Option<Self> {
+        let place = Place::take();
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("output");
+        let mut command = Command::new(program()?);
+        command.args(["run", "--format", format, "--output"]).arg(&output).args(arguments);
+        let child = spawn(&mut command, folder.path());
+        let mut audit = Self { child, folder, output, _place: place };
+        audit.wait_for_start();
+        Some(audit)
+    }
+
+    /// Gives the number of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Gives the file that it writes to.
+    pub fn output(&self) -> &Path {
+        &self.output
+    }
+
+    /// Reads the events that it wrote so far.
+    pub fn events(&self) -> Vec<Value> {
+        events(&read(&self.output))
+    }
+
+    /// Reads the lines that it wrote so far.
+    pub fn lines(&self) -> Vec<String> {
+        whole_lines(&read(&self.output)).map(str::to_owned).collect()
+    }
+
+    /// Tells it to end as `kill` and systemd do, and waits for it.
+    pub fn stop(self) -> Report {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).unwrap();
+        self.wait()
+    }
+
+    /// Waits until it ends.
+    pub fn wait(mut self) -> Report {
+        let status = until_exit(&mut self.child);
+        let file = |name: &str| read(&self.folder.path().join(name));
+        Report {
+            status: status.unwrap_or_else(|| panic!("it does not end: {}", file("stderr"))),
+            output: file("output"),
+            stdout: file("stdout"),
+            stderr: file("stderr"),
+        }
+    }
+
+    fn wait_for_start(&mut self) {
+        let started = until(|| {
+            let lines = self.lines();
+            let started = lines.iter().any(|line| line.contains("start"));
+            (started || self.child.try_wait().unwrap().is_some()).then_some(started)
+        });
+        assert_eq!(
+            started,
+            Some(true),
+            "it does not start: {}",
+            read(&self.folder.path().join("stderr"))
+        );
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        // It has ended already in a test that goes well.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn spawn(command: &mut Command, folder: &Path) -> Child {
+    let file = |name: &str| File::create(folder.join(name)).unwrap();
+    command
+        .stdin(Stdio::null())
+        .stdout(file("stdout"))
+        .stderr(file("stderr"))
+        .env_remove("RUST_LOG")
+        .spawn()
+        .unwrap()
+}
+
+/// Gives the kinds of events, in order.
+pub fn kinds(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["kind"].as_str().unwrap()).collect()
+}
+
+/// Reads a file that may not be there yet.
+fn read(path: &Path) -> String {
+    fs::read(path).map(|bytes| String::from_utf8(bytes).unwrap()).unwrap_or_default()
+}
+
+/// Gives the lines of a file that may be being written to.
+fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))
+}
+
+fn events(text: &str) -> Vec<Value> {
+    let parse = |line: &str| {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON, {error}: {line}"))
+    };
+    whole_lines(text).map(parse).collect()
+}

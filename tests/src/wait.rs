@@ -1,0 +1,29 @@
+//! Bounded waits.
+
+use std::process::{Child, ExitStatus};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long anything that is bound to happen may take, on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+/// Looks until there is something to see, or gives up after [`PATIENCE`].
+pub fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look() {
+            return Some(seen);
+        }
+        if Instant::now() > deadline {
+            return None;
+        }
+        sleep(BETWEEN_LOOKS);
+    }
+}
+
+/// Waits until a process has ended, or gives up after [`PATIENCE`].
+pub fn until_exit(child: &mut Child) -> Option<ExitStatus> {
+    until(|| child.try_wait().unwrap())
+}

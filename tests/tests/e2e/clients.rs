@@ -1,0 +1,139 @@
+//! The software that asks the metadata service in the field.
+
+use imds_audit::simulator::{Status, TokenMode};
+use imds_audit_tests::{Scene, python};
+
+use super::{PATH, TOKEN_PATH};
+
+const URL: &str = "http://169.254.169.254/latest/meta-data/instance-id";
+const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
+const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/app";
+
+/// Prints the key of the credentials that boto3 finds.
+const BOTO3: &str = "import boto3; \
+                     print(boto3.Session().get_credentials().get_frozen_credentials().access_key)";
+
+#[test]
+fn curl_without_a_token_is_v1() {
+    let Some(scene) = Scene::new() else { return };
+    let caller = scene.run_well("curl", &["-s", "-m", "10", URL]);
+    assert_eq!(caller.stdout, "i-0123456789abcdef0");
+    let findings = scene.finish();
+    assert_eq!(findings.seen(), [("v1", "served", "GET", PATH)]);
+    findings.assert_sent_by(&caller);
+    let event = &findings.exchanges[0].event;
+    assert_eq!(event["client"]["name"], "curl");
+    assert_eq!(event["process"]["name"], "curl");
+    assert_eq!(event["process"]["uid"], 0);
+    assert_eq!(event["process"]["ancestors"][0]["pid"], std::process::id());
+    assert_eq!(event["imds"]["version"], 1);
+}
+
+#[test]
+fn the_documented_v2_commands_are_v2_and_their_token_stays_secret() {
+    let Some(scene) = Scene::with_tokens_required() else { return };
+    // EC2 User Guide, "Use IMDSv2".
+    let script = "TOKEN=`curl -s -X PUT \"http://169.254.169.254/latest/api/token\" \
+                  -H \"X-aws-ec2-metadata-token-ttl-seconds: 21600\"` \
+                  && curl -s -H \"X-aws-ec2-metadata-token: $TOKEN\" \
+                  http://169.254.169.254/latest/meta-data/instance-id";
+    let caller = scene.run_well("bash", &["-c", script]);
+    assert_eq!(caller.stdout, "i-0123456789abcdef0");
+    let tokens = scene.service.issued_tokens();
+    let findings = scene.finish();
+    assert_eq!(
+        findings.seen(),
+        [("v2-token", "served", "PUT", TOKEN_PATH), ("v2", "served", "GET", PATH)]
+    );
+    assert_eq!(tokens.len(), 1);
+    assert!(!findings.report.everything().contains(&tokens[0]));
+    for exchange in &findings.exchanges {
+        let process = &exchange.event["process"];
+        let shell_or_its_child = [&process["pid"], &process["ancestors"][0]["pid"]];
+        let ancestors = process["ancestors"].as_array().unwrap();
+        let family: Vec<_> = shell_or_its_child
+            .into_iter()
+            .chain(ancestors.iter().map(|ancestor| &ancestor["pid"]))
+            .filter_map(serde_json::Value::as_u64)
+            .collect();
+        assert!(family.contains(&caller.pid.into()), "{process:#}");
+        assert_eq!(process["name"], "curl", "{process:#}");
+    }
+}
+
+#[test]
+fn wget_is_v1() {
+    let Some(scene) = Scene::new() else { return };
+    let caller = scene.run_well("wget", &["-q", "-T", "10", "-t", "1", "-O", "-", URL]);
+    assert_eq!(caller.stdout, "i-0123456789abcdef0");
+    let findings = scene.finish();
+    assert_eq!(findings.seen(), [("v1", "served", "GET", PATH)]);
+    findings.assert_sent_by(&caller);
+}
+
+#[test]
+fn python_urllib_is_v1() {
+    let Some(scene) = Scene::new() else { return };
+    let Some(python) = python("IMDS_AUDIT_PYTHON_CURRENT") else { return };
+    let script =
+        format!("import urllib.request; print(urllib.request.urlopen('{URL}', timeout=10).read())");
+    let caller = scene.run_well(python, &["-c", &script]);
+    assert!(caller.stdout.contains("i-0123456789abcdef0"), "{caller:?}");
+    let findings = scene.finish();
+    assert_eq!(findings.seen(), [("v1", "served", "GET", PATH)]);
+    findings.assert_sent_by(&caller);
+}
+
+#[test]
+fn boto3_of_2019_gets_its_credentials_by_v1_alone() {
+    let Some(scene) = Scene::new() else { return };
+    let Some(python) = python("IMDS_AUDIT_PYTHON_V1") else { return };
+    let caller = scene.run_well(python, &["-c", BOTO3]);
+    assert_eq!(caller.stdout.trim(), scene.secrets.access_key_id, "{caller:?}");
+    let findings = scene.finish();
+    assert_eq!(
+        findings.seen(),
+        [("v1", "served", "GET", ROLES), ("v1", "served", "GET", CREDENTIALS)]
+    );
+    findings.assert_sent_by(&caller);
+    let resources: Vec<_> =
+        findings.exchanges.iter().map(|exchange| &exchange.event["imds"]["resource"]).collect();
+    assert_eq!(resources, ["metadata", "credentials"]);
+}
+
+#[test]
+fn current_boto3_gets_its_credentials_by_v2_alone() {
+    let Some(scene) = Scene::with_tokens_required() else { return };
+    let Some(python) = python("IMDS_AUDIT_PYTHON_CURRENT") else { return };
+    let caller = scene.run_well(python, &["-c", BOTO3]);
+    assert_eq!(caller.stdout.trim(), scene.secrets.access_key_id, "{caller:?}");
+    let findings = scene.finish();
+    assert_eq!(
+        findings.seen(),
+        [
+            ("v2-token", "served", "PUT", TOKEN_PATH),
+            ("v2", "served", "GET", ROLES),
+            ("v2", "served", "GET", CREDENTIALS)
+        ]
+    );
+    findings.assert_sent_by(&caller);
+}
+
+#[test]
+fn current_boto3_that_is_refused_a_token_falls_back_to_v1() {
+    let Some(scene) = Scene::new() else { return };
+    let Some(python) = python("IMDS_AUDIT_PYTHON_CURRENT") else { return };
+    scene.service.set_mode(TokenMode::Status(Status::Forbidden));
+    let caller = scene.run_well(python, &["-c", BOTO3]);
+    assert_eq!(caller.stdout.trim(), scene.secrets.access_key_id, "{caller:?}");
+    let findings = scene.finish();
+    assert_eq!(
+        findings.seen(),
+        [
+            ("v2-token", "forbidden", "PUT", TOKEN_PATH),
+            ("v1", "served", "GET", ROLES),
+            ("v1", "served", "GET", CREDENTIALS)
+        ]
+    );
+    findings.assert_sent_by(&caller);
+}

@@ -1,0 +1,289 @@
+//! What happens on a connection.
+
+use std::net::SocketAddr;
+
+use imds_audit::simulator::{
+    Framing, HttpTokens, ResponseVersion, SERVICE_V4, SERVICE_V6, Style, TokenMode, Topology,
+};
+use imds_audit_tests::{Scene, python, skip, text};
+use serde_json::Value;
+
+use super::{CLIENT, GET_V1, GET_V2, PATH, PUT, SERVICE, TOKEN_PATH};
+
+/// The address of the service that Java's sockets connect to.
+fn mapped() -> SocketAddr {
+    (SERVICE_V4.to_ipv6_mapped(), 80).into()
+}
+
+#[test]
+fn a_python_socket_of_ipv6_that_carries_ipv4_is_reported_as_mapped() {
+    let Some(scene) = Scene::new() else { return };
+    let Some(python) = python("IMDS_AUDIT_PYTHON_CURRENT") else { return };
+    if !scene.network.ipv6() {
+        return skip("this kernel has no IPv6");
+    }
+    let script = format!(
+        "import socket\n\
+         s = socket.create_connection(('::ffff:{SERVICE_V4}', 80), 10)\n\
+         assert s.family == socket.AF_INET6\n\
+         s.sendall(b'GET {PATH} HTTP/1.0\\r\\n\\r\\n')\n\
+         while s.recv(4096): pass\n"
+    );
+    let caller = scene.run_well(python, &["-c", &script]);
+    let findings = scene.finish();
+    assert_eq!(findings.seen(), [("v1", "served", "GET", PATH)]);
+    findings.assert_sent_by(&caller);
+    let network = &findings.exchanges[0].event["network"];
+    assert_eq!((&network["mapped"], &network["family"]), (&true.into(), &"ipv4".into()));
+    let source: SocketAddr = network["source"].as_str().unwrap().parse().unwrap();
+    assert_eq!(source, findings.exchanges[0].entry.peer);
+}
+
+#[test]
+fn v2_over_a_mapped_connection_is_v2() {
+    let Some(scene) = Scene::with_tokens_required() else { return };
+    if !scene.network.ipv6() {
+        return skip("this kernel has no IPv6");
+    }
+    let address = mapped().to_string();
+    let steps = ["connect", &address, "send", PUT, "receive", "send", GET_V2, "receive"];
+    let caller = scene.run_well(CLIENT, &steps);
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), [("v2-token", "served"), ("v2", "served")]);
+    findings.assert_sent_by(&caller);
+}
+
+#[test]
+fn the_service_s_ipv6_address_is_audited_too() {
+    let Some(scene) = Scene::new() else { return };
+    if !scene.network.ipv6() {
+        return skip("this kernel has no IPv6");
+    }
+    let address = SocketAddr::from((SERVICE_V6, 80)).to_string();
+    let steps =
+        ["connect", &address, "send", GET_V1, "receive", "send", PUT, "receive", "send", GET_V2];
+    let caller = scene.run_well(CLIENT, &[&steps[..], &["receive"]].concat());
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), [("v1", "served"), ("v2-token", "served"), ("v2", "served")]);
+    findings.assert_sent_by(&caller);
+    for exchange in &findings.exchanges {
+        assert_eq!(exchange.event["network"]["family"], "ipv6");
+        assert_eq!(exchange.event["network"].get("mapped"), None);
+        assert_eq!(exchange.event["imds"]["endpoint"], "[fd00:ec2::254]:80");
+    }
+}
+
+#[test]
+fn a_v2_request_in_several_writes_is_v2() {
+    let Some(scene) = Scene::with_tokens_required() else { return };
+    let mut steps = vec!["connect", SERVICE, "send", PUT, "receive"];
+    for piece in [
+        "GET /latest/meta-da",
+        "ta/instance-id HTTP/1.1\\r\\n",
+        "Host: imds\\r\\nX-aws-ec2-",
+        "metadata-token: ",
+        "{token}",
+        "\\r\\n\\r",
+        "\\n",
+    ] {
+        steps.extend(["send", piece]);
+    }
+    steps.push("receive");
+    let caller = scene.run_well(CLIENT, &steps);
+    let findings = scene.finish();
+    assert_eq!(
+        findings.seen(),
+        [("v2-token", "served", "PUT", TOKEN_PATH), ("v2", "served", "GET", PATH)]
+    );
+    findings.assert_sent_by(&caller);
+}
+
+#[test]
+fn a_shell_that_writes_the_request_line_and_the_headers_apart_is_v2() {
+    let Some(scene) = Scene::with_tokens_required() else { return };
+    let script = "ask() { exec 3<>/dev/tcp/169.254.169.254/80; \
+                  printf \"$1 HTTP/1.0\\r\\n\" >&3; printf \"$2\\r\\n\" >&3; printf '\\r\\n' >&3; \
+                  cat <&3; exec 3>&-; }; \
+                  t=$(ask 'PUT /latest/api/token' 'X-aws-ec2-metadata-token-ttl-seconds: 60' \
+                  | tail -n 1); \
+                  ask 'GET /latest/meta-data/instance-id' \"X-aws-ec2-metadata-token: $t\"";
+    let caller = scene.run_well("bash", &["-c", script]);
+    assert!(caller.stdout.contains("i-0123456789abcdef0"), "{caller:?}");
+    let findings = scene.finish();
+    assert_eq!(
+        findings.seen(),
+        [("v2-token", "served", "PUT", TOKEN_PATH), ("v2", "served", "GET", PATH)]
+    );
+    findings.exchanges[1].assert_sent_by(&caller);
+}
+
+#[test]
+fn v1_and_v2_on_one_connection_are_told_apart() {
+    let Some(scene) = Scene::new() else { return };
+    let steps = [GET_V1, PUT, GET_V2, GET_V1, GET_V2]
+        .into_iter()
+        .flat_map(|request| ["send", request, "receive"]);
+    let steps: Vec<_> = ["connect", SERVICE].into_iter().chain(steps).collect();
+    let caller = scene.run_well(CLIENT, &steps);
+    let findings = scene.finish();
+    let classes: Vec<_> = findings.verdicts().into_iter().map(|(class, _)| class).collect();
+    assert_eq!(classes, ["v1", "v2-token", "v2", "v1", "v2"]);
+    assert!(findings.exchanges.iter().all(|exchange| exchange.seen().1 == "served"));
+    findings.assert_sent_by(&caller);
+}
+
+#[test]
+fn pipelined_requests_in_one_segment_are_each_reported() {
+    let Some(scene) = Scene::new() else { return };
+    let missing = "GET /latest/no-such HTTP/1.1\\r\\nHost: imds\\r\\n\\r\\n";
+    let pipeline = [GET_V1, GET_V2, missing, GET_V1].concat();
+    let steps = ["connect", SERVICE, "send", PUT, "receive", "send", &pipeline];
+    let receive = ["receive"; 4];
+    let caller = scene.run_well(CLIENT, &[&steps[..], &receive[..]].concat());
+    let findings = scene.finish();
+    assert_eq!(
+        findings.verdicts(),
+        [
+            ("v2-token", "served"),
+            ("v1", "served"),
+            ("v2", "served"),
+            ("v1", "not-found"),
+            ("v1", "served")
+        ]
+    );
+    findings.assert_sent_by(&caller);
+}
+
+#[test]
+fn v1_where_tokens_are_required_is_rejected() {
+    let Some(scene) = Scene::with_tokens_required() else { return };
+    let caller = scene.run_well(CLIENT, &["connect", SERVICE, "send", GET_V1, "receive"]);
+    let findings = scene.finish();
+    assert_eq!(findings.seen(), [("v1", "rejected", "GET", PATH)]);
+    assert_eq!(findings.exchanges[0].event["http"]["status"], 401);
+    findings.assert_sent_by(&caller);
+}
+
+#[test]
+fn an_empty_token_is_a_class_of_its_own() {
+    let Some(scene) = Scene::new() else { return };
+    // Nothing was received yet, so that the token is empty.
+    let caller = scene.run_well(CLIENT, &["connect", SERVICE, "send", GET_V2, "receive"]);
+    let findings = scene.finish();
+    assert_eq!(findings.seen(), [("v2-empty-token", "rejected", "GET", PATH)]);
+    findings.assert_sent_by(&caller);
+}
+
+#[test]
+fn a_token_request_that_is_not_answered_has_no_response() {
+    let Some(scene) = Scene::new() else { return };
+    scene.service.set_mode(TokenMode::NoAnswer);
+    let put = "http://169.254.169.254/latest/api/token";
+    let ttl = "X-aws-ec2-metadata-token-ttl-seconds: 60";
+    let caller = scene.run("curl", &["-s", "-m", "1", "-X", "PUT", "-H", ttl, put]);
+    assert_eq!(caller.status.code(), Some(28), "curl's exit code of a timeout: {caller:?}");
+    let findings = scene.finish();
+    assert_eq!(findings.seen(), [("v2-token", "no-response", "PUT", TOKEN_PATH)]);
+    findings.assert_sent_by(&caller);
+}
+
+#[test]
+fn a_token_response_that_dies_at_the_router_is_no_response_and_the_fallback_is_v1() {
+    let Some(scene) = Scene::with(&[], Topology::Routed) else { return };
+    if scene.network.topology() != Topology::Routed {
+        return skip("this kernel has no virtual Ethernet pairs");
+    }
+    let put = "http://169.254.169.254/latest/api/token";
+    let ttl = "X-aws-ec2-metadata-token-ttl-seconds: 60";
+    let caller = scene.run("curl", &["-s", "-m", "1", "-X", "PUT", "-H", ttl, put]);
+    assert_eq!(caller.status.code(), Some(28), "curl's exit code of a timeout: {caller:?}");
+    scene.run_well(CLIENT, &["connect", SERVICE, "send", GET_V1, "receive"]);
+    let findings = scene.finish_without_readers();
+    assert_eq!(findings.verdicts(), [("v2-token", "no-response"), ("v1", "served")]);
+}
+
+#[test]
+fn a_connection_without_a_request_is_reported_as_one() {
+    let Some(scene) = Scene::new() else { return };
+    let caller = scene.run_well(CLIENT, &["connect", SERVICE, "close"]);
+    scene.wait_for_events(1);
+    let findings = scene.finish();
+    assert_eq!(findings.seen(), []);
+    assert_eq!(findings.connections.len(), 1, "{:#?}", findings.connections);
+    let event = &findings.connections[0];
+    assert_eq!(event["connection"]["fate"], "accepted");
+    assert_eq!(event["connection"]["endpoint"], SERVICE);
+    assert_eq!(event["process"]["pid"], caller.pid);
+    assert_eq!(event["process"]["args"], serde_json::json!(caller.arguments));
+}
+
+#[test]
+fn bytes_that_are_not_http_are_unknown_and_never_v1() {
+    let Some(scene) = Scene::new() else { return };
+    let caller = scene.run_well(
+        CLIENT,
+        &["connect", SERVICE, "send", "\u{1}\u{2}\u{3} no HTTP\\r\\n\\r\\n", "receive"],
+    );
+    let findings = scene.finish();
+    assert_eq!(findings.exchanges.len(), 1);
+    let exchange = &findings.exchanges[0];
+    assert_eq!(text(&exchange.event, "/imds/class"), "unknown");
+    assert_eq!(text(&exchange.event, "/imds/reason"), "not-http");
+    assert_eq!(exchange.event["imds"]["version"], Value::Null);
+    assert_eq!(exchange.pid(), Some(caller.pid.into()));
+}
+
+#[test]
+fn a_request_that_is_cut_off_is_unknown_and_never_v1() {
+    let Some(scene) = Scene::new() else { return };
+    let cut = "GET /latest/meta-data/ HTTP/1.1\\r\\nHost: im";
+    let caller = scene.run_well(CLIENT, &["connect", SERVICE, "send", cut]);
+    scene.wait_for_entries(1);
+    scene.wait_for_events(1);
+    let findings = scene.finish();
+    let exchange = &findings.exchanges[0];
+    assert_eq!(text(&exchange.event, "/imds/class"), "unknown");
+    assert_eq!(text(&exchange.event, "/imds/reason"), "cut");
+    assert_eq!(exchange.pid(), Some(caller.pid.into()));
+}
+
+#[test]
+fn responses_of_every_look_are_served() {
+    let Some(scene) = Scene::new() else { return };
+    let versions = [ResponseVersion::Http11, ResponseVersion::Http10];
+    let framings = [Framing::Length, Framing::Chunked, Framing::UntilClose];
+    let mut callers = Vec::new();
+    for version in versions {
+        for framing in framings {
+            for split_head in [false, true] {
+                scene.service.set_style(Style { version, framing, split_head, ..Style::default() });
+                let steps = ["connect", SERVICE, "send", GET_V1, "receive"];
+                callers.push(scene.run_well(CLIENT, &steps));
+            }
+        }
+    }
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), vec![("v1", "served"); callers.len()]);
+    for (exchange, caller) in findings.exchanges.iter().zip(&callers) {
+        exchange.assert_sent_by(caller);
+    }
+}
+
+#[test]
+fn responses_of_every_look_can_be_followed_by_another_on_the_same_connection() {
+    let Some(scene) = Scene::new() else { return };
+    let steps =
+        ["connect", SERVICE, "send", GET_V1, "receive", "send", PUT, "receive", "send", GET_V2];
+    let mut requests = 0;
+    for framing in [Framing::Length, Framing::Chunked] {
+        for split_head in [false, true] {
+            scene.service.set_style(Style { framing, split_head, ..Style::default() });
+            scene.run_well(CLIENT, &[&steps[..], &["receive"]].concat());
+            requests += 3;
+        }
+    }
+    scene.service.set_http_tokens(HttpTokens::Required);
+    let findings = scene.finish();
+    assert_eq!(findings.exchanges.len(), requests);
+    assert!(findings.verdicts().iter().all(|(_, outcome)| *outcome == "served"));
+}

@@ -1,0 +1,29 @@
+//! End-to-end tests: the real program against a simulated service, with real clients in private
+//! networks. They need root and are run by `cargo xtask test`.
+
+mod bad_input;
+mod clients;
+mod connections;
+mod output;
+mod processes;
+mod secrets;
+
+/// The client that does what its arguments say.
+const CLIENT: &str = env!("CARGO_BIN_EXE_imds-audit-test-client");
+
+/// The service's address, as the test client takes it.
+const SERVICE: &str = "169.254.169.254:80";
+
+/// A request without a token, as the test client takes it.
+const GET_V1: &str = "GET /latest/meta-data/instance-id HTTP/1.1\\r\\nHost: imds\\r\\n\\r\\n";
+/// The same with the token that the test client received last.
+const GET_V2: &str = "GET /latest/meta-data/instance-id HTTP/1.1\\r\\nHost: imds\\r\\n\
+                      X-aws-ec2-metadata-token: {token}\\r\\n\\r\\n";
+/// A token request.
+const PUT: &str = "PUT /latest/api/token HTTP/1.1\\r\\nHost: imds\\r\\n\
+                   X-aws-ec2-metadata-token-ttl-seconds: 60\\r\\n\\r\\n";
+
+/// The path that `GET_V1` and `GET_V2` ask for.
+const PATH: &str = "/latest/meta-data/instance-id";
+/// The path of the token.
+const TOKEN_PATH: &str = "/latest/api/token";

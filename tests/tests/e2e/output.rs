@@ -1,0 +1,218 @@
+//! What is written, where, and when it ends.
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+
+use imds_audit_tests::{Report, Scene, kinds, program, root, until, until_exit};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::{CLIENT, GET_V1, GET_V2, PUT, SERVICE};
+
+/// A program that is killed when the test is over.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+impl Guarded {
+    fn start(arguments: &[&str]) -> Option<Self> {
+        let mut command = Command::new(program().filter(|_| root())?);
+        command.arg("run").args(arguments).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Some(Self(command.spawn().unwrap()))
+    }
+
+    /// Waits until as many programs are attached as another audit has.
+    fn wait_until_attached(&self, other: &Value) {
+        let programs = other["programs"].as_array().unwrap().len();
+        let folder = format!("/proc/{}/fd", self.0.id());
+        let attached = || {
+            let links = fs::read_dir(&folder).unwrap().filter_map(|file| {
+                let target = fs::read_link(file.unwrap().path()).ok()?;
+                target.to_str().filter(|target| target.contains("bpf_link")).map(drop)
+            });
+            (links.count() == programs).then_some(())
+        };
+        assert!(until(attached).is_some(), "its programs are not attached");
+    }
+
+    /// Waits until it ends, and gives the exit code and what it said.
+    fn ended(&mut self) -> (Option<i32>, String) {
+        let status = until_exit(&mut self.0).expect("it does not end");
+        let said = std::io::read_to_string(self.0.stderr.take().unwrap()).unwrap();
+        assert!(!said.contains("panicked"), "{said}");
+        (status.code(), said)
+    }
+}
+
+/// Ends the audit of a scene, whatever it reported.
+fn stop(scene: Scene) -> Report {
+    let Scene { audit, .. } = scene;
+    audit.stop()
+}
+
+fn ask(scene: &Scene, address: &str, requests: &[&str]) {
+    let steps = requests.iter().flat_map(|request| ["send", *request, "receive"]);
+    let steps: Vec<_> = ["connect", address].into_iter().chain(steps).collect();
+    scene.run_well(CLIENT, &steps);
+}
+
+#[test]
+fn only_v1_writes_v1_alone_and_counts_all() {
+    let Some((scene, address)) = Scene::alone("json", &["--only", "v1"]) else { return };
+    ask(&scene, &address, &[PUT, GET_V2, GET_V1, GET_V2]);
+    let events = stop(scene).events();
+    assert_eq!(kinds(&events), ["start", "request", "stop"]);
+    assert_eq!(events[1]["imds"]["class"], "v1");
+    let classes = json!({
+        "v1": { "served": 1 }, "v2": { "served": 2 }, "v2-token": { "served": 1 }
+    });
+    assert_eq!(events[2]["totals"]["classes"], classes);
+}
+
+#[test]
+fn fail_on_v1_fails_after_v1() {
+    let Some((scene, address)) = Scene::alone("json", &["--fail-on", "v1"]) else { return };
+    ask(&scene, &address, &[PUT, GET_V1]);
+    let report = stop(scene);
+    assert_eq!(report.code(), Some(3), "{report:#?}");
+    assert_eq!(kinds(&report.events()), ["start", "request", "request", "stop"]);
+}
+
+#[test]
+fn fail_on_v1_does_not_fail_after_v2() {
+    let Some((scene, address)) = Scene::alone("json", &["--fail-on", "v1,unknown"]) else {
+        return;
+    };
+    ask(&scene, &address, &[PUT, GET_V2]);
+    let report = stop(scene);
+    assert_eq!(report.code(), Some(0), "{report:#?}");
+}
+
+#[test]
+fn another_endpoint_is_audited_in_place_of_the_default_ones() {
+    let Some((scene, address)) = Scene::alone("json", &[]) else { return };
+    ask(&scene, SERVICE, &[GET_V1]);
+    ask(&scene, &address, &[GET_V1]);
+    let events = stop(scene).events();
+    assert_eq!(kinds(&events), ["start", "request", "stop"]);
+    assert_eq!(events[0]["endpoints"], json!([address]));
+    assert_eq!(events[1]["imds"]["endpoint"], json!(address));
+}
+
+#[test]
+fn text_is_one_line_a_request_that_no_argument_can_forge_or_colour() {
+    let Some((scene, address)) = Scene::alone("text", &[]) else { return };
+    let forged = "\n12:00:00.000  v1  served 200\r\u{1b}[31mforged\u{1b}[0m\u{9b}31m\u{2028}x";
+    scene.run_well(
+        CLIENT,
+        &["note", forged, "connect", &address, "send", GET_V1, "receive", "send", PUT, "receive"],
+    );
+    let report = stop(scene);
+    let lines: Vec<_> = report.output.lines().collect();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert!(lines[0].contains("start") && lines[3].contains("stop"), "{lines:#?}");
+    assert!(lines[1].contains("v1") && lines[1].contains("served 200"), "{}", lines[1]);
+    assert!(lines[1].contains("imds-audit-test"), "{}", lines[1]);
+    assert!(lines[2].contains("v2-token"), "{}", lines[2]);
+    for written in [&report.output, &report.stderr] {
+        let is_bare = |text: char| text.is_control() && text != '\n';
+        assert!(!written.contains(is_bare), "{written:?}");
+        assert!(!written.contains('\u{2028}'), "{written:?}");
+        assert!(!written.lines().any(|line| line.starts_with("12:00:00.000")), "{written}");
+    }
+}
+
+#[test]
+fn a_new_output_file_is_readable_by_its_owner_alone() {
+    let Some(scene) = Scene::new() else { return };
+    let mode = fs::metadata(scene.audit.output()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    scene.finish();
+}
+
+#[test]
+fn an_audit_of_a_duration_ends_by_itself_and_appends_to_a_file_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events");
+    fs::write(&file, "{\"kind\":\"before\"}\n").unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    let output = file.to_str().unwrap();
+    let arguments = ["--format", "json", "--duration", "1s", "--output", output];
+    let Some(mut audit) = Guarded::start(&arguments) else { return };
+    let (code, said) = audit.ended();
+    assert_eq!(code, Some(0), "{said}");
+    let written = fs::read_to_string(&file).unwrap();
+    let events: Vec<Value> =
+        written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(kinds(&events)[..2], ["before", "start"]);
+    let stop = events.last().unwrap();
+    assert_eq!((&stop["kind"], &stop["reason"]), (&json!("stop"), &json!("duration")));
+    assert!(stop["duration_us"].as_u64().unwrap() >= 1_000_000, "{stop:#}");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn standard_output_carries_events_alone_and_the_summary_goes_to_standard_error() {
+    let Some(mut audit) = Guarded::start(&["--format", "json", "--duration", "1s"]) else { return };
+    let stdout = std::io::read_to_string(audit.0.stdout.take().unwrap()).unwrap();
+    let (code, said) = audit.ended();
+    assert_eq!(code, Some(0), "{said}");
+    let events: Vec<Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds = kinds(&events);
+    assert_eq!((kinds.first(), kinds.last()), (Some(&"start"), Some(&"stop")));
+    assert!(said.contains("requests"), "{said}");
+}
+
+#[test]
+fn an_interrupt_ends_with_a_complete_output() {
+    let Some(mut audit) = Guarded::start(&["--format", "json"]) else { return };
+    let mut stdout = BufReader::new(audit.0.stdout.take().unwrap()).lines();
+    assert!(stdout.next().unwrap().unwrap().contains("\"kind\":\"start\""));
+    kill_process(Pid::from_child(&audit.0), Signal::INT).unwrap();
+    let last = stdout.last().unwrap().unwrap();
+    let stop: Value = serde_json::from_str(&last).unwrap();
+    assert_eq!((&stop["kind"], &stop["reason"]), (&json!("stop"), &json!("signal")));
+    assert_eq!(audit.ended().0, Some(0));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_audit_without_an_error() {
+    let Some(scene) = Scene::new() else { return };
+    let Some(mut audit) = Guarded::start(&["--format", "json"]) else { return };
+    let mut stdout = BufReader::new(audit.0.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.contains("\"kind\":\"start\""), "{line}");
+    drop(stdout);
+    ask(&scene, SERVICE, &[GET_V1]);
+    let (code, said) = audit.ended();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("error"), "{said}");
+    scene.finish();
+}
+
+#[test]
+fn a_full_disk_does_not_end_the_audit_and_is_told() {
+    let Some(scene) = Scene::new() else { return };
+    let Some(mut audit) = Guarded::start(&["--format", "json", "--output", "/dev/full"]) else {
+        return;
+    };
+    audit.wait_until_attached(&scene.audit.events()[0]);
+    ask(&scene, SERVICE, &[GET_V1]);
+    scene.wait_for_events(1);
+    assert!(audit.0.try_wait().unwrap().is_none(), "it ended");
+    kill_process(Pid::from_child(&audit.0), Signal::TERM).unwrap();
+    let (code, said) = audit.ended();
+    assert!(code.is_some(), "killed: {said}");
+    assert!(said.contains("could not be written"), "{said}");
+    scene.finish();
+}

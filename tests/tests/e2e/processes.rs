@@ -1,0 +1,124 @@
+//! Who it was.
+
+use std::collections::BTreeMap;
+use std::process;
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use imds_audit_tests::{Caller, Cgroup, Scene, become_user, public_copy, skip};
+use serde_json::json;
+
+use super::{CLIENT, GET_V1, PUT, SERVICE};
+
+const SHORT_LIVED: usize = 500;
+const AT_ONCE: usize = 8;
+
+#[test]
+fn processes_that_exit_right_after_sending_are_each_named() {
+    let Some(scene) = Scene::new() else { return };
+    let request = |number: usize| format!("GET /latest/meta-data/{number} HTTP/1.1\\r\\n\\r\\n");
+    let callers: Vec<Caller> = thread::scope(|scope| {
+        let scene = &scene;
+        let workers: Vec<_> = (0..AT_ONCE)
+            .map(|worker| {
+                scope.spawn(move || -> Vec<Caller> {
+                    (worker..SHORT_LIVED)
+                        .step_by(AT_ONCE)
+                        .map(|number| {
+                            let request = request(number);
+                            scene.run_well(CLIENT, &["connect", SERVICE, "send", &request])
+                        })
+                        .collect()
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    scene.wait_for_entries(SHORT_LIVED);
+    scene.wait_for_events(SHORT_LIVED);
+    let findings = scene.finish_without_readers();
+    assert_eq!(findings.exchanges.len(), SHORT_LIVED);
+    let mut callers: BTreeMap<_, _> =
+        callers.into_iter().map(|caller| (caller.arguments[4].clone(), caller)).collect();
+    for exchange in &findings.exchanges {
+        let caller = callers.remove(&format!("GET {} HTTP/1.1\\r\\n\\r\\n", exchange.entry.target));
+        exchange.assert_sent_by(&caller.expect("one caller for each request"));
+    }
+}
+
+#[test]
+fn a_process_in_a_kubernetes_container_is_named_with_its_container_and_pod() {
+    let Some(scene) = Scene::new() else { return };
+    // Unique on the host: several test runs may be about.
+    let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
+    let (pid, unique) = (process::id(), format!("{:012x}", u64::from(nanoseconds)));
+    let container = format!("{:052x}{unique}", pid);
+    let pod = format!("{pid:08x}-b29f-41e7-9350-{unique}");
+    let slice = format!("kubepods-burstable-pod{}.slice", pod.replace('-', "_"));
+    let scope = format!("cri-containerd-{container}.scope");
+    let Some(cgroup) = Cgroup::create(&slice, &scope) else {
+        return skip("there is no hierarchy of control groups of version 2 to write to");
+    };
+    let client = scene.start(CLIENT, &["stdin", "connect", SERVICE, "send", GET_V1, "receive"]);
+    cgroup.adopt(client.pid());
+    let caller = client.wait();
+    assert!(caller.status.success(), "{caller:?}");
+    let findings = scene.finish();
+    findings.assert_sent_by(&caller);
+    let process = &findings.exchanges[0].event["process"];
+    assert_eq!(process["pod"], json!({ "uid": pod }), "{process:#}");
+    assert_eq!(process["container"], json!({ "id": container, "runtime": "containerd" }));
+    let path = process["cgroup"].as_str().unwrap();
+    assert!(path.ends_with(&format!("{slice}/{scope}")), "{path}");
+}
+
+#[test]
+fn a_caller_of_another_user_is_reported_with_that_user() {
+    let Some(scene) = Scene::new() else { return };
+    let (_folder, client) = public_copy(CLIENT.as_ref());
+    let mut command = scene.command(client);
+    command.args(["connect", SERVICE, "send", GET_V1, "receive"]).current_dir("/");
+    become_user(&mut command, 65_534);
+    let caller = scene.start_command(&mut command).wait();
+    assert!(caller.status.success(), "{caller:?}");
+    let findings = scene.finish();
+    findings.assert_sent_by(&caller);
+    let process = &findings.exchanges[0].event["process"];
+    assert_eq!((&process["uid"], &process["user"]), (&json!(65_534), &json!("nobody")));
+}
+
+#[test]
+fn a_program_started_between_connect_and_request_is_the_one_that_is_named() {
+    let Some(scene) = Scene::new() else { return };
+    let steps = ["connect", SERVICE, "exec", "send", GET_V1, "receive"];
+    let caller = scene.run_well(CLIENT, &steps);
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), [("v1", "served")]);
+    let process = &findings.exchanges[0].event["process"];
+    assert_eq!(process["pid"], caller.pid);
+    assert_eq!(process["attribution"], "writer");
+    let arguments: Vec<_> = process["args"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|argument| argument.as_str().unwrap())
+        .collect();
+    assert_eq!(arguments[..2], [CLIENT, "fd"], "{process:#}");
+    assert_eq!(arguments[3..], ["send", GET_V1, "receive"], "{process:#}");
+}
+
+#[test]
+fn a_child_that_writes_on_its_parent_s_connection_is_the_one_that_is_named() {
+    let Some(scene) = Scene::new() else { return };
+    let steps =
+        ["connect", SERVICE, "send", PUT, "receive", "child", "pid", "send", GET_V1, "receive"];
+    let parent = scene.run_well(CLIENT, &steps);
+    let child: u64 = parent.stdout.trim().parse().unwrap();
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), [("v2-token", "served"), ("v1", "served")]);
+    findings.exchanges[0].assert_sent_by(&parent);
+    let process = &findings.exchanges[1].event["process"];
+    assert_eq!(process["pid"], child, "{process:#}");
+    assert_eq!(process["attribution"], "writer");
+    assert_eq!(process["ancestors"][0]["pid"], parent.pid);
+}
