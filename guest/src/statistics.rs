@@ -17,8 +17,8 @@ unsafe extern "C" fn syscall(n: i64, a: u64, b: u64, c: u64, d: u64, e: u64, f: 
         let level = u32::from_ne_bytes(attr[24..28].try_into().unwrap());
         let insns = u32::from_ne_bytes(attr[4..8].try_into().unwrap());
         if level != 0 && insns <= 100 { r = unsafe { raw(n,a,b,c,d,e,f) }; if (-4095..0).contains(&r) { unsafe extern "C" { fn __errno_location() -> *mut i32; } unsafe { *__errno_location() = (-r) as i32 }; r = -1; } return r; }
-        let mut log = vec![0u8; 4 << 20];
-        let want = std::fs::read_to_string("/loglevel").ok().and_then(|t| t.trim().parse().ok()).unwrap_or(4u32);
+        let mut log = vec![0u8; if std::env::var_os("HIST").is_some() { (16 << 20) - 1 } else { 1 << 20 }];
+        let want = std::fs::read_to_string("/loglevel").ok().and_then(|t| t.trim().parse().ok()).unwrap_or(if std::env::var_os("HIST").is_some() { 2u32 } else { 4u32 });
         if level != 0 && insns > 100 { 
             unsafe { *(b as *mut u8).add(0) };
             r = -13;
@@ -32,6 +32,13 @@ unsafe extern "C" fn syscall(n: i64, a: u64, b: u64, c: u64, d: u64, e: u64, f: 
         let end = log.iter().position(|b| *b == 0).unwrap_or(0);
         let text = String::from_utf8_lossy(&log[..end]);
         if insns > 100 {
+        if std::env::var_os("HIST").is_some() {
+            let mut h = std::collections::BTreeMap::<usize, usize>::new();
+            for l in text.lines() { if l.starts_with("func#") { println!("{l}"); } if let Some((a, rest)) = l.split_once(": ") { if rest.starts_with('(') || rest.contains(": (") { if let Ok(k) = a.trim().parse::<usize>() { *h.entry(k).or_default() += 1; } } } }
+            let mut prev = 0; let mut start = 0; let mut sum = 0;
+            for (k, v) in &h { if *v != prev || *k == start { if prev != 0 && sum > 2500 { println!("H {name} {start}..{k} x{prev} = {sum}"); } start = *k; prev = *v; sum = 0; } sum += v; }
+            println!("total {}", h.values().sum::<usize>());
+        }
         println!("VERIFY {name} type={} insns={insns} result={r} {:?}\n{}", attr[0], t.elapsed(), &text[text.len().saturating_sub(if r < 0 {4000} else {400})..]);
         }
         }

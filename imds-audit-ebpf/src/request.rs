@@ -31,22 +31,23 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         state.known |= REQUEST_ACKNOWLEDGMENT;
     }
     // The request bytes matter more than who sent them: go on where that is lost.
-    if note_sender(context.skb.skb) == 0 {
+    let skb = context.skb.skb;
+    if note_sender(skb) != 0 && write_sender(skb) == 0 {
         count(Loss::Writer);
     }
     write_chunks(context, &packet)
 }
 
-/// Notes the task that sends the packet, if it leaves in that task's context, and writes a
-/// snapshot of its process, unless the last one written for this socket was of the same process
-/// since the same `exec`. Returns 1, or 0 where there was no room.
+/// Notes the task that sends the packet, if it leaves in that task's context. Returns 1 where a
+/// snapshot of its process is to be written, and 0 where the last one written for this socket was
+/// of the same process since the same `exec`.
 ///
 /// A global function in the object: see [`write_part`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn note_sender(skb: *mut __sk_buff) -> u32 {
     let context = &SkBuffContext::new(skb);
-    let Some(state) = socket::find(cookie(context)) else { return 1 };
+    let Some(state) = socket::find(cookie(context)) else { return 0 };
     // SAFETY: as in `try_egress`.
     u32::from(note_current(context, unsafe { &mut *state }))
 }
@@ -54,23 +55,36 @@ extern "C" fn note_sender(skb: *mut __sk_buff) -> u32 {
 #[inline(always)]
 fn note_current(context: &SkBuffContext, state: &mut Socket) -> bool {
     state.is_sent_by_task = 0;
-    let Some(socket) = Pointer::of_typed(own_socket(context)) else { return true };
+    let Some(socket) = Pointer::of_typed(own_socket(context)) else { return false };
     if !is_owned(socket) {
-        return true;
+        return false;
     }
-    let Some((current, task)) = identify_current() else { return true };
+    let Some((current, task)) = identify_current() else { return false };
     state.task = task;
     current.read_into(offset!(task_struct_comm), &mut state.comm);
     state.is_sent_by_task = 1;
-    if state.writer == task.process() {
-        return true;
+    state.writer != task.process()
+}
+
+/// Writes a snapshot of the process that sends the packet. Returns 1, or 0 where there was no
+/// room.
+///
+/// A global function in the object: see [`write_part`]. Apart from [`note_sender`], because the
+/// frames of functions that call each other have 512 bytes of stack in all.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn write_sender(skb: *mut __sk_buff) -> u32 {
+    let context = &SkBuffContext::new(skb);
+    let cookie = cookie(context);
+    let Some((current, task)) = identify_current() else { return 1 };
+    let Ok(ends) = own_ends(context) else { return 1 };
+    if !write_current(kind::WRITER, cookie, &ends, current, &task) {
+        return 0;
     }
-    let Ok(ends) = own_ends(context) else { return true };
-    if !write_current(kind::WRITER, cookie(context), &ends, current, &task) {
-        return false;
+    if let Some(state) = socket::find(cookie) {
+        socket::set_writer(state, &task);
     }
-    state.writer = task.process();
-    true
+    1
 }
 
 /// Writes a packet's payload as records of up to [`MAX_PAYLOAD`] bytes.
