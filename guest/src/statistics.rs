@@ -1,54 +1,163 @@
-use std::sync::Mutex;
+//! The verifier's statistics on every kernel.
+//!
+//! A loaded program's count of verified instructions can be asked for since Linux 5.16. Before, it
+//! stands in the verifier's log alone, and aya asks for a log only after a refusal. So this file
+//! takes the place of the C library's `syscall`, through which aya loads programs, and asks for
+//! the log's last lines (`BPF_LOG_STATS`) at the first try already.
+
 use std::arch::asm;
-pub static LOADS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-unsafe fn raw(n: i64, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> i64 {
-    let r: i64;
-    unsafe { asm!("syscall", inlateout("rax") n => r, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _) };
-    r
+use std::ffi::c_long;
+use std::mem;
+use std::sync::{Mutex, PoisonError};
+
+/// The command of `bpf(2)` that loads a program.
+const PROG_LOAD: u64 = 5;
+/// The verifier writes its statistics and, after a refusal, the reason.
+const LOG_STATS: u32 = 4;
+/// Where the fields of `union bpf_attr` lie for `BPF_PROG_LOAD` (`include/uapi/linux/bpf.h`).
+const INSTRUCTIONS: usize = 4;
+const LOG_LEVEL: usize = 24;
+const LOG_SIZE: usize = 28;
+const LOG_BUFFER: usize = 32;
+const NAME: usize = 48;
+/// The end of the name.
+const NAME_END: usize = 64;
+/// Programs up to this many instructions are aya's, to find out what the kernel can do.
+const PROBE: u32 = 100;
+/// The most of `union bpf_attr` that is passed on; Linux 7.2 knows 168 bytes.
+const MAX_ATTRIBUTES: usize = 256;
+/// The size of the log; the statistics of one program take less than 1 KiB.
+const LOG: usize = 64 << 10;
+
+/// What the verifier told of a program.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The program's name.
+    pub name: String,
+    /// The instructions that the verifier looked at; none where it refused the program.
+    pub verified: Option<u32>,
+    /// The stack of each function in bytes, joined by plus signs.
+    pub stack: Option<String>,
 }
+
+static PROGRAMS: Mutex<Vec<Program>> = Mutex::new(Vec::new());
+
+/// Returns what was loaded since the last call.
+pub fn take() -> Vec<Program> {
+    mem::take(&mut *PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Takes the place of the C library's function.
+///
+/// # Safety
+/// The arguments must be what the call of that number wants.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn syscall(n: i64, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> i64 {
-    let mut r;
-    if n == 321 && a == 5 {
-        let mut attr = [0u8; 256];
-        let len = (c as usize).min(256);
-        unsafe { std::ptr::copy_nonoverlapping(b as *const u8, attr.as_mut_ptr(), len) };
-        let name = String::from_utf8_lossy(&attr[48..64]).into_owned();
-        let level = u32::from_ne_bytes(attr[24..28].try_into().unwrap());
-        let insns = u32::from_ne_bytes(attr[4..8].try_into().unwrap());
-        if level != 0 && insns <= 100 { r = unsafe { raw(n,a,b,c,d,e,f) }; if (-4095..0).contains(&r) { unsafe extern "C" { fn __errno_location() -> *mut i32; } unsafe { *__errno_location() = (-r) as i32 }; r = -1; } return r; }
-        let mut log = vec![0u8; if std::env::var_os("HIST").is_some() { (16 << 20) - 1 } else { 1 << 20 }];
-        let want = std::fs::read_to_string("/loglevel").ok().and_then(|t| t.trim().parse().ok()).unwrap_or(if std::env::var_os("HIST").is_some() { 2u32 } else { 4u32 });
-        if level != 0 && insns > 100 { 
-            unsafe { *(b as *mut u8).add(0) };
-            r = -13;
+unsafe extern "C" fn syscall(
+    number: c_long,
+    first: u64,
+    second: u64,
+    third: u64,
+    fourth: u64,
+    fifth: u64,
+    sixth: u64,
+) -> c_long {
+    let arguments = [first, second, third, fourth, fifth, sixth];
+    // SAFETY: the caller's promise.
+    let result = unsafe {
+        if number == libc::SYS_bpf && first == PROG_LOAD {
+            load(arguments)
         } else {
-        attr[24..28].copy_from_slice(&want.to_ne_bytes());
-        attr[28..32].copy_from_slice(&(log.len() as u32).to_ne_bytes());
-        attr[32..40].copy_from_slice(&(log.as_mut_ptr() as u64).to_ne_bytes());
-        if insns > 1000 && std::env::var_os("QUICK").is_some() { attr[120..128].fill(0); }
-        let t = std::time::Instant::now();
-        r = unsafe { raw(n, a, attr.as_ptr() as u64, c, d, e, f) };
-        let end = log.iter().position(|b| *b == 0).unwrap_or(0);
-        let text = String::from_utf8_lossy(&log[..end]);
-        if insns > 100 {
-        if std::env::var_os("HIST").is_some() {
-            let mut h = std::collections::BTreeMap::<usize, usize>::new();
-            for l in text.lines() { if l.starts_with("func#") { println!("{l}"); } if let Some((a, rest)) = l.split_once(": ") { if rest.starts_with('(') || rest.contains(": (") { if let Ok(k) = a.trim().parse::<usize>() { *h.entry(k).or_default() += 1; } } } }
-            let mut prev = 0; let mut start = 0; let mut sum = 0;
-            for (k, v) in &h { if *v != prev || *k == start { if prev != 0 && sum > 2500 { println!("H {name} {start}..{k} x{prev} = {sum}"); } start = *k; prev = *v; sum = 0; } sum += v; }
-            println!("total {}", h.values().sum::<usize>());
+            call(number, arguments)
         }
-        println!("VERIFY {name} type={} insns={insns} result={r} {:?}\n{}", attr[0], t.elapsed(), &text[text.len().saturating_sub(if r < 0 {4000} else {400})..]);
-        }
-        }
-    } else {
-        r = unsafe { raw(n, a, b, c, d, e, f) };
+    };
+    if (-4095..0).contains(&result) {
+        // SAFETY: the pointer is to this thread's own error number.
+        unsafe { *libc::__errno_location() = i32::try_from(-result).unwrap_or(libc::EINVAL) };
+        return -1;
     }
-    if (-4095..0).contains(&r) {
-        unsafe extern "C" { fn __errno_location() -> *mut i32; }
-        unsafe { *__errno_location() = (-r) as i32 };
-        r = -1;
+    result
+}
+
+/// Loads a program with the statistics asked for, unless the caller asks for a log itself.
+///
+/// # Safety
+/// The arguments must be those of `bpf(BPF_PROG_LOAD, …)`.
+unsafe fn load(mut arguments: [u64; 6]) -> c_long {
+    let mut attributes = [0u8; MAX_ATTRIBUTES];
+    let length = usize::try_from(arguments[2]).unwrap_or(MAX_ATTRIBUTES).min(MAX_ATTRIBUTES);
+    // SAFETY: the caller's structure has as many bytes as its third argument says.
+    unsafe {
+        std::ptr::copy_nonoverlapping(arguments[1] as *const u8, attributes.as_mut_ptr(), length);
     }
-    r
+    let word = |at: usize| u32::from_ne_bytes(std::array::from_fn(|index| attributes[at + index]));
+    if word(INSTRUCTIONS) <= PROBE || word(LOG_LEVEL) != 0 {
+        // SAFETY: the caller's arguments as they are.
+        return unsafe { call(libc::SYS_bpf, arguments) };
+    }
+    let mut log = vec![0u8; LOG];
+    attributes[LOG_LEVEL..LOG_LEVEL + 4].copy_from_slice(&LOG_STATS.to_ne_bytes());
+    attributes[LOG_SIZE..LOG_SIZE + 4].copy_from_slice(&(LOG as u32).to_ne_bytes());
+    attributes[LOG_BUFFER..LOG_BUFFER + 8]
+        .copy_from_slice(&(log.as_mut_ptr() as u64).to_ne_bytes());
+    arguments[1] = attributes.as_ptr() as u64;
+    // SAFETY: the caller's arguments, but for a copy of the structure with a log of our own.
+    let result = unsafe { call(libc::SYS_bpf, arguments) };
+    let text = |bytes: &[u8]| {
+        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..end]).into_owned()
+    };
+    let program = parse(text(&attributes[NAME..NAME_END]), &text(&log), result >= 0);
+    PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner).push(program);
+    result
+}
+
+/// Reads the verifier's statistics.
+fn parse(name: String, log: &str, is_loaded: bool) -> Program {
+    let after = |start: &str| log.lines().find_map(|line| line.strip_prefix(start));
+    let count = after("processed ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+    let stack = after("stack depth ").map(str::to_owned);
+    Program { name, verified: count.filter(|_| is_loaded), stack }
+}
+
+/// Calls the kernel.
+///
+/// # Safety
+/// The arguments must be what the call of that number wants.
+#[cfg(target_arch = "x86_64")]
+unsafe fn call(number: c_long, arguments: [u64; 6]) -> c_long {
+    let [first, second, third, fourth, fifth, sixth] = arguments;
+    let result;
+    // SAFETY: the caller's promise; the kernel changes rcx and r11 beside the result.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number => result,
+            in("rdi") first, in("rsi") second, in("rdx") third,
+            in("r10") fourth, in("r8") fifth, in("r9") sixth,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// Calls the kernel.
+///
+/// # Safety
+/// The arguments must be what the call of that number wants.
+#[cfg(target_arch = "aarch64")]
+unsafe fn call(number: c_long, arguments: [u64; 6]) -> c_long {
+    let [first, second, third, fourth, fifth, sixth] = arguments;
+    let result;
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "svc 0",
+            in("x8") number,
+            inlateout("x0") first => result,
+            in("x1") second, in("x2") third, in("x3") fourth, in("x4") fifth, in("x5") sixth,
+            options(nostack),
+        );
+    }
+    result
 }
