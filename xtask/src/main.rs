@@ -5,6 +5,7 @@ mod build;
 mod command;
 mod demo;
 mod elf;
+mod object;
 mod python;
 mod setup;
 mod test;

@@ -63,16 +63,19 @@ pub fn image(kernel: &Kernel, folder: &Path) -> Result<PathBuf> {
     find_image(&unpacked)
 }
 
-/// Returns the kernel's image in an unpacked package.
+/// Returns the kernel's image in an unpacked package: `boot/vmlinuz-RELEASE`, and from 7.0 on
+/// `usr/lib/modules/RELEASE/vmlinuz`.
 fn find_image(unpacked: &Path) -> Result<PathBuf> {
-    let boot = unpacked.join("boot");
-    for entry in fs::read_dir(&boot).with_context(|| boot.display().to_string())? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-")) {
-            return Ok(path);
-        }
-    }
-    bail!("no kernel in {}", boot.display())
+    let list = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+    let boot = list(unpacked.join("boot")).map(|entry| entry.path());
+    let modules = list(unpacked.join("usr/lib/modules")).map(|entry| entry.path().join("vmlinuz"));
+    let is_image = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("vmlinuz") && path.is_file()
+    };
+    boot.chain(modules)
+        .find(is_image)
+        .with_context(|| format!("no kernel in {}", unpacked.display()))
 }
 
 /// A private configuration of apt for one suite.
