@@ -58,13 +58,17 @@ impl Audit {
         Self::start_as("json", arguments)
     }
 
-    /// Starts the program with a format of output.
+    /// Starts the program with a format of output. Arguments may say where that goes.
     pub fn start_as(format: &str, arguments: &[&str]) -> Option<Self> {
         let place = Place::take();
         let folder = tempfile::tempdir().unwrap();
-        let output = folder.path().join("output");
+        let chosen = arguments.iter().skip_while(|argument| **argument != "--output").nth(1);
+        let output = chosen.map_or_else(|| folder.path().join("output"), PathBuf::from);
         let mut command = Command::new(program()?);
-        command.args(["run", "--format", format, "--output"]).arg(&output).args(arguments);
+        command.args(["run", "--format", format]).args(arguments);
+        if chosen.is_none() {
+            command.arg("--output").arg(&output);
+        }
         let child = spawn(&mut command, folder.path());
         let mut audit = Self { child, folder, output, _place: place };
         audit.wait_for_start();
@@ -91,10 +95,14 @@ impl Audit {
         whole_lines(&read(&self.output)).map(str::to_owned).collect()
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Tells it to end as `kill` and systemd do, and waits for it.
     pub fn stop(self) -> Report {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         self.wait()
     }
 
@@ -104,7 +112,7 @@ impl Audit {
         let file = |name: &str| read(&self.folder.path().join(name));
         Report {
             status: status.unwrap_or_else(|| panic!("it does not end: {}", file("stderr"))),
-            output: file("output"),
+            output: read(&self.output),
             stdout: file("stdout"),
             stderr: file("stderr"),
         }

@@ -4,8 +4,9 @@ use std::process::{Child, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long anything that is bound to happen may take, on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything that is bound to happen may take, on a busy machine. The longest that the
+/// program itself waits, for a response, is 30 s.
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 

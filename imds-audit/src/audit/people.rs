@@ -105,8 +105,10 @@ impl People {
 
 /// Finds the snapshot that belongs to a writing task: of the same process since the same `exec`.
 fn writer(acts: Option<&Acts>, task: Task) -> Actor {
-    let known = acts.into_iter().flat_map(|acts| acts.processes.iter().chain(&acts.connector));
-    let process = known.filter(|known| known.task.process() == task.process()).next_back();
+    // Newest first: the connector came before everybody who wrote.
+    let mut known =
+        acts.into_iter().flat_map(|acts| acts.processes.iter().rev().chain(&acts.connector));
+    let process = known.find(|known| known.task.process() == task.process());
     let comm = acts
         .and_then(|acts| acts.writers.iter().find(|(known, _)| *known == task))
         .map_or([0; COMM_LENGTH], |(_, comm)| *comm);
@@ -126,4 +128,94 @@ fn push<T>(list: &mut Vec<T>, item: T) {
         list.remove(0);
     }
     list.push(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Timestamp, Unreadable};
+    use crate::process::fixture;
+
+    const CONNECTION: ConnectionId = ConnectionId(1);
+
+    fn task(pid: u32, exec_id: u64) -> Task {
+        Task { pid, tid: pid, start_time: 5, exec_id }
+    }
+
+    fn process(task: Task, name: &str) -> Arc<Process> {
+        let mut snapshot = fixture::empty();
+        snapshot.task = task;
+        for (place, byte) in snapshot.comm.iter_mut().zip(name.bytes()) {
+            *place = byte;
+        }
+        let bytes = fixture::bytes(snapshot, &[]);
+        Arc::new(crate::process::Record::parse(&bytes).unwrap().process())
+    }
+
+    fn request(writer: Option<Task>, last_writer: Option<Task>) -> Request {
+        Request { started: Timestamp(0), head: Err(Unreadable::Cut), writer, last_writer }
+    }
+
+    fn author(
+        people: &mut People,
+        writer: Option<Task>,
+        last: Option<Task>,
+    ) -> (Attribution, Option<String>) {
+        let (attribution, actor) = people.author(CONNECTION, &request(writer, last));
+        let name = actor.and_then(|actor| actor.process).and_then(|process| process.name.clone());
+        (attribution, name.map(|name| String::from_utf8(name.into()).unwrap()))
+    }
+
+    #[test]
+    fn the_writer_comes_before_the_last_writer_before_the_connector() {
+        let mut people = People::new(NonZeroUsize::MIN);
+        people.connected(CONNECTION, process(task(1, 0), "opener"));
+        people.wrote(CONNECTION, process(task(2, 0), "child"));
+        let (child, opener) = (Some(task(2, 0)), Some(task(1, 0)));
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(author(&mut people, child, opener), (Attribution::Writer, named("child")));
+        assert_eq!(author(&mut people, None, child), (Attribution::LastWriter, named("child")));
+        assert_eq!(author(&mut people, None, None), (Attribution::Connector, named("opener")));
+        assert_eq!(author(&mut people, opener, None), (Attribution::Writer, named("opener")));
+    }
+
+    #[test]
+    fn after_exec_the_new_program_is_named_and_never_the_old_one() {
+        let mut people = People::new(NonZeroUsize::MIN);
+        people.connected(CONNECTION, process(task(1, 0), "before"));
+        let after = Some(task(1, 1));
+        assert_eq!(author(&mut people, after, None), (Attribution::Writer, None));
+        people.wrote(CONNECTION, process(task(1, 1), "after"));
+        assert_eq!(author(&mut people, after, None).1.as_deref(), Some("after"));
+    }
+
+    #[test]
+    fn a_connection_that_nobody_was_seen_to_open_is_unknown() {
+        let mut people = People::new(NonZeroUsize::MIN);
+        assert_eq!(author(&mut people, None, None), (Attribution::Unknown, None));
+        people.connected(CONNECTION, process(task(1, 0), "opener"));
+        people.forget(CONNECTION);
+        assert_eq!(author(&mut people, None, None), (Attribution::Unknown, None));
+    }
+
+    #[test]
+    fn a_writer_whose_snapshot_was_lost_keeps_its_thread_name() {
+        let mut people = People::new(NonZeroUsize::MIN);
+        let comm = *b"worker\0\0\0\0\0\0\0\0\0\0";
+        people.sent(CONNECTION, task(3, 0), comm);
+        let (_, actor) = people.author(CONNECTION, &request(Some(task(3, 0)), None));
+        let actor = actor.unwrap();
+        assert_eq!((actor.comm, actor.process.is_none()), (comm, true));
+    }
+
+    #[test]
+    fn many_writers_are_kept_up_to_the_bound() {
+        let mut people = People::new(NonZeroUsize::MIN);
+        for pid in 0..100 {
+            people.sent(CONNECTION, task(pid, 0), [0; COMM_LENGTH]);
+            people.wrote(CONNECTION, process(task(pid, 0), "x"));
+        }
+        let acts = people.connections.get(&CONNECTION).unwrap();
+        assert_eq!((acts.writers.len(), acts.processes.len()), (MAX_WRITERS, MAX_WRITERS));
+    }
 }

@@ -211,8 +211,11 @@ impl<'a> Scan<'a> {
         let user = authority.get(..at).unwrap_or_default();
         match memchr::memchr(b':', user) {
             Some(colon) => self.secret(start + colon + 1, start + at),
-            // A name is short; what is long and alone is an access token.
-            None if at >= 20 => self.secret(start, start + at),
+            // A name is short; what is long and alone is an access token. One that is long by a
+            // mark in it was judged before.
+            None if at >= 20 && memchr::memmem::find(user, MARK).is_none() => {
+                self.secret(start, start + at);
+            }
             None => {}
         }
         start + at

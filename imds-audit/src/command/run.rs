@@ -33,7 +33,7 @@ pub async fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let options = Options {
         endpoints: arguments.endpoints(),
         ring_bytes: arguments.ring_size,
-        log_level: if arguments.verbose >= 2 { aya_log_level() } else { 0 },
+        log_level: if arguments.verbose >= 2 { KERNEL_LOG_LEVEL } else { 0 },
         ..Options::default()
     };
     let roots = Roots { procfs: arguments.procfs.clone(), ..Roots::default() };
@@ -44,7 +44,11 @@ pub async fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     };
     let ended = session.run(stop, watch).await?;
     tell(&ended);
-    Ok(if is_met { Exit::Condition } else { Exit::Done })
+    Ok(match (ended.unwritten, is_met) {
+        (1.., _) => Exit::Failed,
+        (0, true) => Exit::Condition,
+        (0, false) => Exit::Done,
+    })
 }
 
 /// Tells the summary on standard error.
@@ -55,15 +59,8 @@ pub fn tell(ended: &Ended) {
     }
 }
 
-/// The most detailed level of the kernel half's own log, in aya-log's numbers.
-const fn aya_log_level() -> u8 {
-    aya_log_levels::DEBUG
-}
-
-mod aya_log_levels {
-    /// `aya_log_common::Level::Debug`.
-    pub const DEBUG: u8 = 4;
-}
+/// How much the kernel half logs where it is asked to: `aya_log_common::Level::Debug`.
+const KERNEL_LOG_LEVEL: u8 = 4;
 
 fn is_request_of(classes: &Only, event: &Event) -> bool {
     matches!(event.body, Body::Request(_)) && classes.admits(&event.body)

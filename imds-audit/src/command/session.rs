@@ -114,6 +114,7 @@ impl<W: Write> Session<W> {
         let processes = Processes::open(roots).context("cannot read the host's processes")?;
         let auditor = Auditor::new(limits, read_clock());
         let source = Source::start(options)?;
+        release_memory();
         let mut session = Self {
             source,
             processes,
@@ -179,15 +180,21 @@ impl<W: Write> Session<W> {
             observer(&event);
             desk.take(&event);
         };
-        let is_empty = source.drain(BATCH, |bytes| {
-            if let Err(error) = take_record(bytes, processes, auditor, &mut sink) {
-                log::warn!("a record of the kernel half is damaged error={error}");
-                *malformed += 1;
-            }
-        });
+        // Where records are still waiting, the audit's time is that of the last one taken: the
+        // response to a request that is long due may be among them.
+        let mut reached = None;
+        let is_empty =
+            source.drain(BATCH, |bytes| match take_record(bytes, processes, auditor, &mut sink) {
+                Ok(time) => reached = Some(time),
+                Err(error) => {
+                    log::warn!("a record of the kernel half is damaged error={error}");
+                    *malformed += 1;
+                }
+            });
+        let reached = if is_empty { Some(now()) } else { reached };
         self.tell_losses();
         let Self { auditor, desk, .. } = self;
-        auditor.expire(now(), &mut |event| {
+        auditor.expire(reached.unwrap_or_default(), &mut |event| {
             observer(&event);
             desk.take(&event);
         });
@@ -317,6 +324,16 @@ pub fn is_of(networks: &[u32], event: &Event) -> bool {
     network.is_none_or(|network| networks.contains(&network))
 }
 
+/// Gives back to the system what loading took: aya keeps the whole of the kernel's BTF in memory
+/// for its time, several megabytes that the allocator would hold for as long as the agent runs.
+fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the function only looks at the allocator's own state.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Adds what a count has grown by since it was last told.
 fn grow(
     grown: &mut BTreeMap<(&'static str, LossUnit), u64>,
@@ -331,13 +348,13 @@ fn grow(
     }
 }
 
-/// Hands a record to who it is for.
+/// Hands a record to who it is for. Returns the record's time.
 fn take_record(
     bytes: &[u8],
     processes: &mut Processes,
     auditor: &mut Auditor,
     sink: &mut impl FnMut(Event),
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Timestamp> {
     match Record::parse(bytes)? {
         Record::Process { connection, ends, time, is_connect, bytes } => {
             let process = processes.observe(&ProcessRecord::parse(bytes)?);
@@ -346,10 +363,13 @@ fn take_record(
             } else {
                 auditor.wrote(connection, process);
             }
+            Ok(time)
         }
-        Record::Segment { segment, comm } => auditor.segment(&segment, comm, sink),
+        Record::Segment { segment, comm } => {
+            auditor.segment(&segment, comm, sink);
+            Ok(segment.time)
+        }
     }
-    Ok(())
 }
 
 /// Returns the inode number of the host's network namespace: that of its first process where

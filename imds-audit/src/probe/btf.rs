@@ -364,3 +364,7 @@ pub fn resolve(data: &[u8]) -> Result<Resolved, BtfError> {
     }
     Ok(resolved)
 }
+
+#[cfg(test)]
+#[path = "btf_tests.rs"]
+mod tests;

@@ -301,14 +301,14 @@ fn load_all(options: &Options, reads: &KernelReads) -> Result<Ebpf, ProbeError> 
     Ok(ebpf)
 }
 
+/// What the kernel said to each program.
+pub type Tried = Vec<(Program, Result<(), ProbeError>)>;
+
 /// Tries every program by itself, for the check command.
 ///
 /// # Errors
 /// Where not even the maps can be made.
-pub fn try_each(
-    options: &Options,
-    reads: &KernelReads,
-) -> Result<Vec<(Program, Result<(), ProbeError>)>, ProbeError> {
+pub fn try_each(options: &Options, reads: &KernelReads) -> Result<Tried, ProbeError> {
     let mut ebpf = create(options, reads)?;
     Ok(Program::ALL
         .into_iter()

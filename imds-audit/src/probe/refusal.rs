@@ -1,5 +1,7 @@
 //! What the kernel said when it refused a program.
 
+use std::error::Error;
+
 use aya::programs::ProgramError;
 
 use super::loader::ProbeError;
@@ -20,10 +22,10 @@ impl Refusal {
     /// Takes an error apart.
     pub fn of(error: &ProbeError) -> Self {
         let ProbeError::Load { error: refused, .. } = error else {
-            return Self { reason: error.to_string(), verifier_log: None };
+            return Self { reason: chain(error), verifier_log: None };
         };
         let ProgramError::LoadError { io_error, verifier_log } = &**refused else {
-            return Self { reason: refused.to_string(), verifier_log: None };
+            return Self { reason: chain(&**refused), verifier_log: None };
         };
         let log = tail(&verifier_log.to_string()).to_owned();
         let reason = match verdict(&log) {
@@ -32,6 +34,20 @@ impl Refusal {
         };
         Self { reason, verifier_log: (!log.is_empty()).then_some(log) }
     }
+}
+
+/// Returns an error with its causes, those left out that it names itself.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// Returns the last [`MAX_LOG`] bytes, or a few less: no character is cut in two.

@@ -16,7 +16,7 @@ mod stat;
 mod users;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

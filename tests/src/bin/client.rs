@@ -3,10 +3,12 @@
 //! ```text
 //! connect ADDR   opens a connection
 //! fd NUMBER      takes over an open connection
-//! send TEXT      sends text, in a segment of its own; \r and \n are escapes, {token} the token
+//! send TEXT      sends text, in a segment of its own; \r and \n are escapes, {token} the token,
+//!                {header} the name of its header
 //! receive        reads one response, the token's of a token request among them
 //! stdin          waits for the end of the standard input
 //! close          closes the connection
+//! times NUMBER   does the rest so often
 //! note TEXT      does nothing
 //! pid            prints its number
 //! exec           goes on with the rest as a new program, the connection open
@@ -27,12 +29,15 @@ use rustix::io::{FdFlags, fcntl_setfd};
 /// The variable that tells which network namespace this process must be in.
 const NAMESPACE_VARIABLE: &str = "IMDS_AUDIT_TEST_NAMESPACE";
 
+/// Arguments do not name it: the program hides what follows it there.
+const TOKEN_HEADER: &str = "X-aws-ec2-metadata-token";
+
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() {
     assert_private();
     let mut client = Client::default();
-    let mut steps = env::args().skip(1);
+    let mut steps: Box<dyn Iterator<Item = String>> = Box::new(env::args().skip(1));
     while let Some(step) = steps.next() {
         let mut operand = || steps.next().expect("a step lacks its operand");
         match step.as_str() {
@@ -42,6 +47,12 @@ fn main() {
             "receive" => client.receive(),
             "stdin" => drop(stdin().read_to_end(&mut Vec::new()).unwrap()),
             "close" => client.stream = None,
+            "times" => {
+                let times: usize = operand().parse().unwrap();
+                let rest: Vec<_> = steps.collect();
+                let count = rest.len() * times;
+                steps = Box::new(rest.into_iter().cycle().take(count));
+            }
             "note" => drop(operand()),
             "pid" => println!("{}", std::process::id()),
             "exec" => panic!("{}", client.successor(steps).exec()),
@@ -90,7 +101,8 @@ impl Client {
     }
 
     fn send(&mut self, text: &str) {
-        let text = text.replace("\\r", "\r").replace("\\n", "\n").replace("{token}", &self.token);
+        let text = text.replace("\\r", "\r").replace("\\n", "\n");
+        let text = text.replace("{header}", TOKEN_HEADER).replace("{token}", &self.token);
         self.stream.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
@@ -123,14 +135,22 @@ impl Client {
     }
 
     fn chunks(&mut self) -> Vec<u8> {
-        const LAST: &[u8] = b"0\r\n\r\n";
-        let end = loop {
-            if let Some(end) = find(&self.received, LAST) {
-                break end + LAST.len();
+        let mut body = Vec::new();
+        loop {
+            let end = loop {
+                if let Some(end) = find(&self.received, b"\r\n") {
+                    break end + 2;
+                }
+                assert!(self.more() > 0, "the chunks end early");
+            };
+            let line = String::from_utf8(self.take(end)).unwrap();
+            let size = usize::from_str_radix(line.trim(), 16).unwrap();
+            let chunk = self.take(size + 2);
+            if size == 0 {
+                return body;
             }
-            assert!(self.more() > 0, "the chunks end early");
-        };
-        self.received.drain(..end).collect()
+            body.extend_from_slice(&chunk[..size]);
+        }
     }
 
     fn rest(&mut self) -> Vec<u8> {

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use imds_audit::simulator::{
-    Framing, HttpTokens, ResponseVersion, SERVICE_V4, SERVICE_V6, Style, TokenMode, Topology,
+    Framing, HopLimit, HttpTokens, ResponseVersion, SERVICE_V4, SERVICE_V6, Style, TokenMode,
+    Topology,
 };
-use imds_audit_tests::{Scene, python, skip, text};
+use imds_audit_tests::{Exchange, Scene, python, skip, text};
 use serde_json::Value;
 
 use super::{CLIENT, GET_V1, GET_V2, PATH, PUT, SERVICE, TOKEN_PATH};
@@ -198,8 +199,26 @@ fn a_token_response_that_dies_at_the_router_is_no_response_and_the_fallback_is_v
     let caller = scene.run("curl", &["-s", "-m", "1", "-X", "PUT", "-H", ttl, put]);
     assert_eq!(caller.status.code(), Some(28), "curl's exit code of a timeout: {caller:?}");
     scene.run_well(CLIENT, &["connect", SERVICE, "send", GET_V1, "receive"]);
+    // The service's end of the connection stays open, and the program waits for it.
+    scene.wait_for_events(2);
     let findings = scene.finish_without_readers();
     assert_eq!(findings.verdicts(), [("v2-token", "no-response"), ("v1", "served")]);
+}
+
+#[test]
+fn a_token_response_shows_the_hop_limit_by_its_time_to_live() {
+    let Some(scene) = Scene::with(&[], Topology::Routed) else { return };
+    if scene.network.topology() != Topology::Routed {
+        return skip("this kernel has no virtual Ethernet pairs");
+    }
+    scene.service.set_hop_limit(HopLimit::try_from(2).unwrap());
+    let steps = ["connect", SERVICE, "send", PUT, "receive", "send", GET_V2, "receive"];
+    scene.run_well(CLIENT, &steps);
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), [("v2-token", "served"), ("v2", "served")]);
+    let left = |exchange: &Exchange| exchange.event["network"]["response_ttl"].as_u64();
+    // One less than was sent, for the router.
+    assert_eq!(findings.exchanges.iter().map(left).collect::<Vec<_>>(), [Some(1), Some(63)]);
 }
 
 #[test]

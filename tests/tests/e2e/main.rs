@@ -4,6 +4,7 @@
 mod bad_input;
 mod clients;
 mod connections;
+mod load;
 mod output;
 mod processes;
 mod secrets;
@@ -18,7 +19,7 @@ const SERVICE: &str = "169.254.169.254:80";
 const GET_V1: &str = "GET /latest/meta-data/instance-id HTTP/1.1\\r\\nHost: imds\\r\\n\\r\\n";
 /// The same with the token that the test client received last.
 const GET_V2: &str = "GET /latest/meta-data/instance-id HTTP/1.1\\r\\nHost: imds\\r\\n\
-                      X-aws-ec2-metadata-token: {token}\\r\\n\\r\\n";
+                      {header}: {token}\\r\\n\\r\\n";
 /// A token request.
 const PUT: &str = "PUT /latest/api/token HTTP/1.1\\r\\nHost: imds\\r\\n\
                    X-aws-ec2-metadata-token-ttl-seconds: 60\\r\\n\\r\\n";

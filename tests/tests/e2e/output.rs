@@ -1,9 +1,11 @@
 //! What is written, where, and when it ends.
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use imds_audit_tests::{Report, Scene, kinds, program, root, until, until_exit};
 use rustix::process::{Pid, Signal, kill_process};
@@ -215,4 +217,71 @@ fn a_full_disk_does_not_end_the_audit_and_is_told() {
     assert!(code.is_some(), "killed: {said}");
     assert!(said.contains("could not be written"), "{said}");
     scene.finish();
+}
+
+/// A file system of 64 KiB; gone when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = ["-t", "tmpfs", "-o", "size=64k", "tmpfs"];
+        let status = Command::new("mount").args(options).arg(folder.path()).status().unwrap();
+        assert!(status.success());
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Fills what is left of it with a file.
+    fn fill(&self) -> PathBuf {
+        let ballast = self.path("ballast");
+        let error = fs::write(&ballast, vec![0; 1 << 20]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        ballast
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let status = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+        assert!(status.unwrap().success() || thread::panicking());
+    }
+}
+
+#[test]
+fn a_disk_that_was_full_holds_whole_lines_and_tells_how_many_are_missing() {
+    const BEFORE: usize = 30;
+    if !root() {
+        return;
+    }
+    let disk = SmallDisk::mount();
+    let file = disk.path("events");
+    let arguments = ["--output", file.to_str().unwrap()];
+    let Some((scene, address)) = Scene::alone("json", &arguments) else { return };
+    let ballast = disk.fill();
+    ask(&scene, &address, &[GET_V1; BEFORE]);
+    assert!(until(|| is_asleep(scene.audit.pid()).then_some(())).is_some());
+    fs::remove_file(ballast).unwrap();
+    ask(&scene, &address, &[PUT]);
+    stop(scene);
+
+    let written = fs::read_to_string(&file).unwrap();
+    let events: Vec<Value> =
+        written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds = kinds(&events);
+    let requests = kinds.iter().filter(|kind| **kind == "request").count();
+    let losses = events.iter().filter(|event| event["loss"]["what"] == "events");
+    let lost: u64 = losses.map(|event| event["loss"]["count"].as_u64().unwrap()).sum();
+    assert!(lost > 0, "{kinds:?}");
+    assert_eq!(requests + usize::try_from(lost).unwrap(), BEFORE + 1, "{kinds:?}");
+    assert_eq!(events.last().unwrap()["losses"][0]["count"], lost, "{kinds:?}");
+}
+
+/// Says whether a process waits for something, as the program does when it has no more to do.
+fn is_asleep(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().any(|line| line.starts_with("State:\tS"))
 }

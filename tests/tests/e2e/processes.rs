@@ -35,7 +35,6 @@ fn processes_that_exit_right_after_sending_are_each_named() {
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
     scene.wait_for_entries(SHORT_LIVED);
-    scene.wait_for_events(SHORT_LIVED);
     let findings = scene.finish_without_readers();
     assert_eq!(findings.exchanges.len(), SHORT_LIVED);
     let mut callers: BTreeMap<_, _> =

@@ -143,8 +143,8 @@ fn programs(Programs { told, refused }: Programs, note: &str) -> Item {
 
 /// Returns the `hidepid` option of the mount at `/proc` (proc(5)); `None` where all is shown.
 fn hidepid(mountinfo: &str) -> Option<&str> {
-    let lines = mountinfo.lines().filter_map(|line| line.split_once(" - "));
-    let (_, options) = lines.filter(|(left, _)| left.split(' ').nth(4) == Some("/proc")).last()?;
+    let mut lines = mountinfo.lines().filter_map(|line| line.split_once(" - "));
+    let (_, options) = lines.rfind(|(left, _)| left.split(' ').nth(4) == Some("/proc"))?;
     let mode = options.rsplit(' ').next()?.split(',').find_map(|o| o.strip_prefix("hidepid="))?;
     (!matches!(mode, "0" | "off")).then_some(mode)
 }

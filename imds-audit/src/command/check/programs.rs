@@ -1,9 +1,9 @@
 //! What the kernel says to the programs, found out by loading and attaching them.
 
 use super::item::{Item, Status};
-use crate::probe::host::{CgroupRoot, Host, PERFMON, Rights};
+use crate::probe::host::{CgroupRoot, Host, PERFMON, Rights, is_initial_user_namespace};
 use crate::probe::loader::{
-    KernelReads, Loaded, Options, ProbeError, Program, resolve_offsets, try_each,
+    KernelReads, Loaded, Options, ProbeError, Program, Tried, resolve_offsets, try_each,
 };
 use crate::probe::refusal::Refusal;
 
@@ -14,8 +14,6 @@ const ATTACHMENT: &str = "attachment";
 const NOTHING: &str = "nothing can be audited";
 const NO_READS: &str = "processes are named by pid, name and user at connect time only: no \
      arguments, ancestors or start time from the kernel";
-
-type Tried = Vec<(Program, Result<(), ProbeError>)>;
 
 /// Makes the items of what was not tried.
 pub fn untested(why: &str) -> Vec<Item> {
@@ -35,8 +33,12 @@ pub fn items(options: &Options, host: &Host, root: Option<&CgroupRoot>) -> Vec<I
     let mut items = vec![kernel_reads(&reads, &tried, host)];
     if matches!(reads, KernelReads::Offsets(_)) && !all_loaded(&tried) {
         match try_each(options, &KernelReads::None) {
-            Ok(without) if all_loaded(&without) => tried = without,
-            Ok(_) => items.clear(),
+            Ok(without) => {
+                if !all_loaded(&without) {
+                    items.clear();
+                }
+                tried = without;
+            }
             Err(error) => return vec![ring_refused(&error, options)],
         }
     }
@@ -64,8 +66,11 @@ fn name(program: Program) -> String {
 
 fn ring_refused(error: &ProbeError, options: &Options) -> Item {
     let found = format!("{} KiB: {}", options.ring_bytes >> 10, Refusal::of(error).reason);
-    Item::lacking(RING, Status::Missing, found, NOTHING)
-        .remedy("use Linux 5.10 or newer; before 5.11, raise the limit: ulimit -l unlimited")
+    Item::lacking(RING, Status::Missing, found, NOTHING).remedy(if is_initial_user_namespace() {
+        "use Linux 5.10 or newer; before 5.11, raise the limit: ulimit -l unlimited"
+    } else {
+        "run in the host's user namespace"
+    })
 }
 
 fn kernel_reads(reads: &KernelReads, tried: &Tried, host: &Host) -> Item {
@@ -93,8 +98,13 @@ fn loading(program: Program, result: Result<(), ProbeError>) -> Item {
     let Err(error) = result else { return Item::ok(name(program), "loads") };
     let Refusal { reason, verifier_log } = Refusal::of(&error);
     let consequence = format!("the audit does not start; without it, {}", program.consequence());
-    let item = Item::lacking(name(program), Status::Missing, reason, consequence)
-        .remedy("report it with the output of imds-audit check --json");
+    let item = Item::lacking(name(program), Status::Missing, reason, consequence).remedy(
+        if Rights::read().allows(PERFMON) {
+            "report it with the output of imds-audit check --json"
+        } else {
+            "run with CAP_PERFMON: the verifier is stricter without it"
+        },
+    );
     Item { verifier_log, ..item }
 }
 

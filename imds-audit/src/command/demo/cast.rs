@@ -24,9 +24,9 @@ pub const CONTAINER_START: (&str, &str) = (
      base=http://169.254.169.254/latest\n\
      token=$(curl -s -m 1 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' $base/api/token)\n\
      if [ -n \"$token\" ]; then\n\
-     \x20 curl -s -H \"X-aws-ec2-metadata-token: $token\" $base/meta-data/instance-id\n\
+     \x20 curl -s -H \"X-aws-ec2-metadata-token: $token\" $base/meta-data/local-ipv4\n\
      else\n\
-     \x20 curl -s $base/meta-data/instance-id\n\
+     \x20 curl -s $base/meta-data/local-ipv4\n\
      fi\n",
 );
 
