@@ -139,8 +139,7 @@ extern "C" fn find_start(skb: *mut __sk_buff, sequence: u32, payload: u32, total
 fn is_head_at(context: &SkBuffContext, place: u32, left: u32) -> bool {
     let count = minimum(u64::from(left), 8) as u32;
     let mut word = [0u64; 1];
-    load(context, place, &mut word, count)
-        && is_protocol(word[0], count)
+    load(context, place, &mut word, count) && is_protocol(word[0], count)
 }
 
 /// Returns whether the first `count` bytes of a word are `HTTP/1.`, as far as they go.

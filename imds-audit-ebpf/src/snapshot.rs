@@ -7,8 +7,8 @@ use aya_ebpf::helpers::generated::{
     bpf_get_current_uid_gid, bpf_ktime_get_boot_ns, bpf_probe_read_user,
 };
 use imds_audit_ebpf::{
-    ABSENT, Ancestor, COMM_LENGTH, Ends, Loss, MAX_ANCESTORS, MAX_ARGUMENTS, Snapshot,
-    Task, kind, snapshot_flags,
+    ABSENT, Ancestor, COMM_LENGTH, Ends, Loss, MAX_ANCESTORS, MAX_ARGUMENTS, Snapshot, Task, kind,
+    snapshot_flags,
 };
 
 use crate::{
