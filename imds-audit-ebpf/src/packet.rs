@@ -294,16 +294,15 @@ const LARGEST: usize = FIXED + MAX_PAYLOAD;
 /// Writes a record of `count` payload bytes from `from` on, at most [`MAX_PAYLOAD`]; of none for
 /// what the packet's flags tell.
 ///
-/// A function of its own in the object, for the verifier's sake: see
-/// [`crate::snapshot::write_current`].
+/// A global function in the object: the verifier looks at it once, for any arguments, and not at
+/// each call. Before Linux 5.13 such a function takes the context and numbers only, so it reads
+/// the packet's headers again.
 #[inline(never)]
-pub fn write_part(
-    context: &SkBuffContext,
-    packet: &Packet,
-    kind: u32,
-    from: u32,
-    count: u32,
-) -> Written {
+#[unsafe(no_mangle)]
+pub extern "C" fn write_part(skb: *mut __sk_buff, kind: u32, from: u32, count: u32) -> Written {
+    let context = &SkBuffContext::new(skb);
+    let Ok(ip_version) = check(context) else { return Written::Unreadable };
+    let Ok(packet) = parse(context, ip_version) else { return Written::Unreadable };
     let Ok(ends) = own_ends(context) else { return Written::Unreadable };
     let mut record = Segment {
         kind,

@@ -11,7 +11,10 @@
 //! and there only if the bytes `HTTP/1.` stand there. It ends at its blank line. What lies
 //! between is skipped without a record.
 
-use aya_ebpf::{EbpfContext, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext};
+use aya_ebpf::{
+    EbpfContext, bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes,
+    programs::SkBuffContext,
+};
 use imds_audit_ebpf::{
     Loss, kind, tcp_flags,
     words::{decimal, matches, trailing_zeros},
@@ -21,7 +24,7 @@ use crate::{
     bits::{clamp, minimum},
     emit::Skip,
     packet::{Packet, check, cookie, parse, write_part},
-    socket::{self, CONTINUATION, NEXT_HEAD, REQUEST_ACKNOWLEDGMENT, Scan, Socket, UNKNOWN},
+    socket::{self, CONTINUATION, NEXT_HEAD, REQUEST_ACKNOWLEDGMENT, Scan, UNKNOWN},
 };
 
 /// How many bytes are scanned at a time. With the sixteen before them they are the 64 bits of a
@@ -48,7 +51,7 @@ pub fn try_ingress(context: &SkBuffContext) -> Result<u32, Skip> {
     // Opening and end have a record of their own, behind the header bytes.
     if packet.is_control() {
         let end = if packet.tcp_flags & tcp_flags::SYN == 0 { packet.length } else { 0 };
-        write_part(context, &packet, kind::RESPONSE, end, 0).or_lost(Loss::Control)?;
+        write_part(context.skb.skb, kind::RESPONSE, end, 0).or_lost(Loss::Control)?;
     }
     heads
 }
@@ -63,7 +66,7 @@ fn write_heads(context: &SkBuffContext, packet: &Packet) -> Result<u32, Skip> {
     // one connection come one after the other; where two CPUs race all the same, a header is
     // found too late or not at all, and the request's outcome is unobserved.
     let state = unsafe { &mut *socket };
-    if !find_start(context, packet, state) {
+    if find_start(context.skb.skb, packet.sequence, packet.payload, packet.length) == 0 {
         return Err(Skip::Nothing);
     }
     state.known &= !(NEXT_HEAD | CONTINUATION);
@@ -73,12 +76,12 @@ fn write_heads(context: &SkBuffContext, packet: &Packet) -> Result<u32, Skip> {
         if state.scan.position >= packet.length {
             break;
         }
-        match scan_step(context, &mut state.scan, packet.payload, packet.length) {
+        match scan_step(context.skb.skb, packet.payload, packet.length) {
             Scanned::Inside => continue,
             Scanned::End => {}
             Scanned::Unreadable => return Err(Skip::Lost(Loss::Unreadable)),
         }
-        write_head(context, packet, &mut state.scan)?;
+        write_head(context, &mut state.scan)?;
         if state.scan.length == UNKNOWN {
             return Ok(state.scan.written);
         }
@@ -92,44 +95,51 @@ fn write_heads(context: &SkBuffContext, packet: &Packet) -> Result<u32, Skip> {
         // The packet ended inside a header.
         state.continuation = packet.sequence.wrapping_add(state.scan.position);
         state.known |= CONTINUATION;
-        write_head(context, packet, &mut state.scan)?;
+        write_head(context, &mut state.scan)?;
     }
     Ok(state.scan.written)
 }
 
-/// Finds where in the packet a header goes on, or begins, and sets the scan to it.
-#[inline(always)]
-fn find_start(context: &SkBuffContext, packet: &Packet, state: &mut Socket) -> bool {
-    let sequence = packet.sequence;
-    let total = packet.length;
+/// Finds where in the packet a header goes on, or begins, and sets the scan to it. Returns 1, or
+/// 0 where there is none.
+///
+/// The payload begins at `payload` in the packet and has `total` bytes, the first of which has
+/// the number `sequence`.
+///
+/// A global function in the object: see [`write_part`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn find_start(skb: *mut __sk_buff, sequence: u32, payload: u32, total: u32) -> u32 {
+    let context = &SkBuffContext::new(skb);
+    let Some(state) = socket::find(cookie(context)) else { return 0 };
+    // SAFETY: as in `write_heads`.
+    let state = unsafe { &mut *state };
     let distance = |to: u32| to.wrapping_sub(sequence);
     if state.known & CONTINUATION != 0 && distance(state.continuation) < total {
         state.scan.position = distance(state.continuation);
         state.scan.head = state.scan.position;
         state.scan.written = 0;
-        return true;
+        return 1;
     }
     if state.known & REQUEST_ACKNOWLEDGMENT != 0 {
         let offset = distance(state.request_acknowledgment);
-        if offset < total && is_head_at(context, packet, offset) {
+        if offset < total && is_head_at(context, payload.wrapping_add(offset), total - offset) {
             state.scan = Scan::new(offset);
-            return true;
+            return 1;
         }
     }
     if state.known & NEXT_HEAD != 0 && distance(state.next_head) < total {
         state.scan = Scan::new(distance(state.next_head));
-        return true;
+        return 1;
     }
-    false
+    0
 }
 
 #[inline(always)]
-fn is_head_at(context: &SkBuffContext, packet: &Packet, offset: u32) -> bool {
-    let left = packet.length.wrapping_sub(offset);
+fn is_head_at(context: &SkBuffContext, place: u32, left: u32) -> bool {
     let count = minimum(u64::from(left), 8) as u32;
     let mut word = [0u64; 1];
-    load(context, packet.payload.wrapping_add(offset), &mut word, count)
-        && is_protocol(word[0], count)
+    load(context, place, &mut word, count) && is_protocol(word[0], count)
 }
 
 /// Returns whether the first `count` bytes of a word are `HTTP/1.`, as far as they go.
@@ -156,10 +166,15 @@ enum Scanned {
 /// Scans the next bytes of a payload that begins at `payload` in the packet and has `length`
 /// bytes. Where no header begins although one should, the scan is set to the payload's end.
 ///
-/// A function of its own in the object, for the verifier's sake: see
-/// [`crate::snapshot::write_current`].
+/// A global function in the object: see [`write_part`].
 #[inline(never)]
-fn scan_step(context: &SkBuffContext, scan: &mut Scan, payload: u32, length: u32) -> Scanned {
+#[unsafe(no_mangle)]
+extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scanned {
+    let context = &SkBuffContext::new(skb);
+    // Forgotten since the step before: other sockets needed the place.
+    let Some(state) = socket::find(cookie(context)) else { return Scanned::Unreadable };
+    // SAFETY: as in `write_heads`.
+    let scan = unsafe { &mut (*state).scan };
     let left = length.wrapping_sub(scan.position);
     let count = minimum(u64::from(left), STEP as u64) as u32;
     let mut bytes = [0u64; STEP / 8];
@@ -262,10 +277,10 @@ fn load<const N: usize>(
 
 /// Writes the header bytes between the head's place and the scan's.
 #[inline(always)]
-fn write_head(context: &SkBuffContext, packet: &Packet, scan: &mut Scan) -> Result<(), Skip> {
+fn write_head(context: &SkBuffContext, scan: &mut Scan) -> Result<(), Skip> {
     let count = scan.position.wrapping_sub(scan.head);
     scan.written = scan.written.wrapping_add(count);
-    write_part(context, packet, kind::RESPONSE, scan.head, count)
+    write_part(context.skb.skb, kind::RESPONSE, scan.head, count)
         .or_lost(Loss::Response)
         .map(|_| ())
 }

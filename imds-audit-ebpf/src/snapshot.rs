@@ -7,8 +7,8 @@ use aya_ebpf::helpers::generated::{
     bpf_get_current_uid_gid, bpf_ktime_get_boot_ns, bpf_probe_read_user,
 };
 use imds_audit_ebpf::{
-    ABSENT, Ancestor, COMM_LENGTH, EXE_LENGTH, Ends, Loss, MAX_ANCESTORS, MAX_ARGUMENTS, Snapshot,
-    Task, kind, snapshot_flags,
+    ABSENT, Ancestor, COMM_LENGTH, Ends, Loss, MAX_ANCESTORS, MAX_ARGUMENTS, Snapshot, Task, kind,
+    snapshot_flags,
 };
 
 use crate::{
@@ -43,10 +43,7 @@ struct Arguments {
 /// Returns whether there was room.
 ///
 /// `kind` is [`kind::CONNECT`] or [`kind::WRITER`], `socket` the socket's cookie.
-///
-/// A function of its own in the object: when it returns, the verifier forgets the many ways
-/// through it, and visits what follows once.
-#[inline(never)]
+#[inline(always)]
 pub fn write_current(kind: u32, socket: u64, ends: &Ends, current: Pointer, task: &Task) -> bool {
     let moment = Moment { kind, socket, ends };
     let memory = current.follow(offset!(task_struct_mm));
@@ -105,30 +102,32 @@ fn find_arguments(memory: Pointer) -> Option<Arguments> {
 fn write_frame(snapshot: *mut Snapshot, moment: Moment<'_>, task: &Task) {
     // SAFETY: the pointer is to a reservation at least as long as a snapshot.
     unsafe {
+        clear(snapshot);
         (*snapshot).kind = moment.kind;
         (*snapshot).time = bpf_ktime_get_boot_ns();
         (*snapshot).socket = moment.socket;
         (*snapshot).task = *task;
         (*snapshot).ends = *moment.ends;
-        (*snapshot).arguments_start = 0;
-        (*snapshot).arguments_end = 0;
-        (*snapshot).namespace_pid = 0;
-        (*snapshot).arguments_captured = 0;
-        (*snapshot).ancestor_count = 0;
-        (*snapshot).reserved = 0;
-        (*snapshot).thread_comm = [0; COMM_LENGTH];
-        (*snapshot).comm = [0; COMM_LENGTH];
-        (*snapshot).exe = [0; EXE_LENGTH];
-        let mut index = 0;
-        while index < MAX_ANCESTORS {
-            (*snapshot).ancestors[index] = NOBODY;
-            index += 1;
-        }
     }
 }
 
-const NOBODY: Ancestor =
-    Ancestor { start_time: 0, exec_id: 0, pid: 0, reserved: 0, comm: [0; COMM_LENGTH] };
+/// Fills a snapshot with zeroes, eight bytes at a time: LLVM would call a function that does it
+/// byte by byte, which the verifier follows byte by byte.
+///
+/// # Safety
+/// The pointer must be to a reservation at least as long as a snapshot.
+#[inline(always)]
+unsafe fn clear(snapshot: *mut Snapshot) {
+    let words = snapshot.cast::<u64>();
+    let mut index = 0;
+    while index < FIXED / size_of::<u64>() {
+        // SAFETY: the index is inside the snapshot, which is a multiple of eight bytes long.
+        unsafe { words.add(index).write_volatile(0) };
+        index += 1;
+    }
+}
+
+const _: () = assert!(FIXED.is_multiple_of(size_of::<u64>()));
 
 #[inline(always)]
 fn write_sized<const SIZE: usize>(

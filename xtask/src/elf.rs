@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use ::object::elf::{DT_NEEDED, FileHeader64, PT_INTERP};
+use ::object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
+use ::object::{Endianness, StringTable};
 use anyhow::{Context, Result};
-use object::elf::{DT_NEEDED, FileHeader64, PT_INTERP};
-use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
-use object::{Endianness, StringTable};
 
 /// What a program needs at run time.
 pub struct Needs {
@@ -23,7 +23,7 @@ pub fn needs(path: &Path) -> Result<Needs> {
 }
 
 /// Reads what a program needs from its program headers.
-fn parse(data: &[u8]) -> Result<Needs, object::Error> {
+fn parse(data: &[u8]) -> Result<Needs, ::object::Error> {
     let header = FileHeader64::<Endianness>::parse(data)?;
     let endian = header.endian()?;
     let segments = header.program_headers(endian, data)?;

@@ -5,10 +5,12 @@ mod build;
 mod command;
 mod demo;
 mod elf;
+mod object;
 mod python;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -48,6 +50,12 @@ enum Task {
         /// A part of a test's name.
         filter: Option<String>,
     },
+    /// Boots the supported kernels under emulation, runs the tests inside, and prints a table.
+    Vm {
+        /// The kernels' series, such as 5.10; all of them where none is given.
+        #[arg(value_name = "KERNEL")]
+        kernels: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -73,5 +81,6 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Demo { options } => demo::run(&workspace, &options),
         Task::Test { filter } => test::run(&workspace, filter.as_deref()),
+        Task::Vm { kernels } => vm::run(&workspace, &kernels),
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::build::{self, OBJECT_VARIABLE};
 use crate::command;
+use crate::object;
 use crate::setup;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
@@ -21,6 +22,7 @@ pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     let start = Instant::now();
     let toolchain = step("set-up", || prepare(workspace, filter.is_none()))?;
     let object = step("build of the kernel half", || build::kernel_half(workspace, &toolchain))?;
+    step("look at the kernel half", || object::check(&object))?;
     if filter.is_none() {
         checks(workspace, &toolchain, &object)?;
     }

@@ -220,6 +220,9 @@ impl Toolchain {
             "-Cdebuginfo=2".to_owned(),
             format!("-Clinker={}", self.linker.path.display()),
             "-Clink-arg=--btf".to_owned(),
+            // With the order kept LLVM calls memset for every array of zeroes, and the verifier
+            // follows its loop byte by byte: four fifths of all that it looked at.
+            "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
             format!("-Ctarget-cpu={}", self.cpu),
         ];
         let mut command = Command::new(program);
