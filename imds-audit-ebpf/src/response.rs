@@ -32,8 +32,8 @@ use crate::{
 const STEP: usize = 48;
 /// The bytes before them that a decision may need: a line feed and `content-length:`.
 const HISTORY: u32 = 16;
-/// How many steps one packet may take: 576 bytes of headers. IMDS's are about 300 bytes each.
-const MAX_STEPS: u32 = 12;
+/// How many steps one packet may take: 1.5 KiB of headers. IMDS's are about 300 bytes each.
+const MAX_STEPS: u32 = 32;
 
 /// `HTTP/1.` as the first seven of eight bytes in memory.
 const PROTOCOL: u64 = u64::from_ne_bytes(*b"HTTP/1.\0");
@@ -181,9 +181,15 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
     if !load(context, payload.wrapping_add(scan.position), &mut bytes, count) {
         return Scanned::Unreadable;
     }
-    if scan.is_new != 0 && !is_protocol(bytes[0], count) {
-        scan.position = length;
-        return Scanned::Inside;
+    if scan.is_new != 0 {
+        if !is_protocol(bytes[0], count) {
+            scan.position = length;
+            return Scanned::Inside;
+        }
+        // An interim response (1xx) has no body: the next header follows at once.
+        if (bytes[1] >> 8) & 0xff == u64::from(b'1') {
+            scan.length = 0;
+        }
     }
     scan.is_new = 0;
     let line_feeds = find(&bytes, b'\n', scan.line_feeds);

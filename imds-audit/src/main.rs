@@ -7,7 +7,7 @@ use clap::Parser;
 use imds_audit::command::{
     Exit, check,
     cli::{Cli, Command},
-    demo, exit_of, run,
+    demo, exit_of, run, tell,
 };
 
 fn main() -> ExitCode {
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            command::tell(format_args!("imds-audit: cannot start: {error}\n"));
+            tell(format_args!("imds-audit: cannot start: {error}\n"));
             return Exit::Failed.into();
         }
     };
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            command::tell(format_args!("imds-audit: {error:#}\n"));
+            tell(format_args!("imds-audit: {error:#}\n"));
             exit_of(&error).into()
         }
     }

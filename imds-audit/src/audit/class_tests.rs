@@ -213,7 +213,7 @@ fn every_status_has_its_outcome() {
         (100, Outcome::Unobserved),
         (200, Outcome::Served),
         (204, Outcome::Served),
-        (301, Outcome::Served),
+        (301, Outcome::Redirected),
         (400, Outcome::ClientError),
         (401, Outcome::Rejected),
         (403, Outcome::Forbidden),

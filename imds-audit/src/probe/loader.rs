@@ -16,6 +16,7 @@ use zerocopy::IntoBytes;
 use super::{
     KERNEL_HALF, btf,
     host::{CgroupError, CgroupRoot, PERFMON, Rights, VMLINUX_BTF, read_btf},
+    refusal::Refusal,
 };
 
 /// The map of records.
@@ -221,8 +222,9 @@ impl Loaded {
         };
         match load_all(options, &reads) {
             Ok(ebpf) => Ok(Self { ebpf, fallbacks }),
-            // Lockdown, or no CAP_PERFMON: the same programs load with the reads compiled out.
-            Err(refused @ (ProbeError::Load { .. } | ProbeError::Rights { .. })) => {
+            // The same programs load with the reads compiled out. A refusal for any other reason
+            // is a fault of ours, which must not pass for a trait of the host.
+            Err(refused) if is_ban_on_reads(&refused) => {
                 match load_all(options, &KernelReads::None) {
                     Ok(ebpf) => {
                         fallbacks.push(Fallback {
@@ -276,20 +278,23 @@ impl Loaded {
     }
 }
 
+/// Returns whether a program was refused because it may not read kernel memory: CAP_PERFMON is
+/// missing, or lockdown forbids it, and then the kernel says that it has no such helper.
+fn is_ban_on_reads(error: &ProbeError) -> bool {
+    if !matches!(error, ProbeError::Load { .. }) {
+        return false;
+    }
+    let reason = Refusal::of(error).reason;
+    !Rights::read().allows(PERFMON)
+        || reason.contains("unknown func")
+        || reason.contains("cannot use helper")
+}
+
 fn refusal(error: &ProbeError) -> String {
-    let rights = Rights::read();
-    if !rights.allows(PERFMON) {
+    if !Rights::read().allows(PERFMON) {
         return "CAP_PERFMON is missing".to_owned();
     }
-    match error {
-        ProbeError::Load { error, .. } => match &**error {
-            ProgramError::LoadError { io_error, .. } => {
-                format!("the kernel does not let programs read its memory: {io_error}")
-            }
-            other => other.to_string(),
-        },
-        other => other.to_string(),
-    }
+    format!("the kernel does not let programs read its memory: {}", Refusal::of(error).reason)
 }
 
 /// Creates the maps and loads all programs.

@@ -10,7 +10,7 @@ use super::{Ancestor, Arguments, Executable, Process};
 /// The largest number of processes kept.
 pub const MAX_PROCESSES: usize = 1024;
 /// About how many bytes the kept processes may take. The last one stays whatever it takes, which
-/// is under 128 KiB.
+/// is under 64 KiB.
 pub const MAX_WEIGHT: usize = 4 * 1024 * 1024;
 
 /// The processes seen last, each with when it was completed.
@@ -100,14 +100,14 @@ mod tests {
     #[test]
     fn long_command_lines_count_by_their_bytes() {
         let mut cache = ProcessCache::default();
-        for pid in 0..200 {
-            insert(&mut cache, pid, 60_000);
+        for pid in 0..400 {
+            insert(&mut cache, pid, 16_000);
         }
         assert!(cache.weight <= MAX_WEIGHT);
-        assert!((60..70).contains(&cache.entries.len()), "{}", cache.entries.len());
+        assert!((240..262).contains(&cache.entries.len()), "{}", cache.entries.len());
         let sum: usize = cache.entries.iter().map(|(_, (process, _))| weight(process)).sum();
         assert_eq!(sum, cache.weight);
-        let last = insert(&mut cache, 199, 10);
+        let last = insert(&mut cache, 399, 10);
         assert_eq!(cache.get(&last).unwrap().0.arguments.as_ref().unwrap().len(), 10);
     }
 }

@@ -1,4 +1,4 @@
-//! What a guest tells: see `guest/src/report.rs`.
+//! What a guest tells: see `tests/guest/src/report.rs`.
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
