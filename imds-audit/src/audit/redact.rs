@@ -8,7 +8,8 @@
 //! `AWS_SECRET_ACCESS_KEY=…`, `"SecretAccessKey": "…"`, `?X-Amz-Signature=…`), by its place
 //! (`-u user:…`, `http://user:…@host`) or by its own start (session and metadata tokens).
 //! Access key ids are identifiers and stay. Where a value's end is ambiguous, more is removed
-//! rather than less. Not recognised: a password glued to an option of one letter (`-psecret`).
+//! rather than less. Options of one letter take a password only behind a command that is known
+//! for it (`docker login -p …`, `mysql -p…`, `redis-cli -a …`).
 
 mod key;
 mod value;
@@ -40,10 +41,13 @@ pub fn text(bytes: &[u8]) -> Cow<'_, [u8]> {
 pub fn arguments<'a>(arguments: impl IntoIterator<Item = &'a [u8]>) -> Vec<Cow<'a, [u8]>> {
     let mut pending = Pending::Nothing;
     let mut script = false;
+    let mut letter = None;
     let mut redacted = Vec::new();
     for bytes in arguments {
         let mut scan = Scan::new(bytes, !script && !bytes.contains(&b'\n'));
+        scan.letter = letter;
         pending = scan.argument(pending);
+        letter = scan.letter;
         script = is_script_flag(bytes);
         redacted.push(scan.finish());
     }
@@ -79,6 +83,12 @@ enum Pending {
     Option,
     /// It is a secret behind its first colon (`-u user:X`).
     Login,
+    /// It is a cookie or the name of a file (`--cookie a=X`).
+    Cookie,
+    /// It is a secret if it is long (`aws_secret_access_key X`).
+    Bare,
+    /// It is a secret unless it is an option (`-p X`).
+    Password,
     /// It is a secret, if the shell split a header that was not quoted (`Cookie: X`).
     Header,
 }
@@ -105,11 +115,23 @@ struct Scan<'a> {
     /// How far `bytes` has been written.
     copied: usize,
     changed: bool,
+    /// The letter of the option that takes a password in the command at hand.
+    letter: Option<u8>,
+    /// The value of a secret is to follow in an argument (`printf 'Token: %s'`).
+    place: bool,
 }
 
 impl<'a> Scan<'a> {
     fn new(bytes: &'a [u8], whole: bool) -> Self {
-        Self { bytes, whole, output: Vec::new(), copied: 0, changed: false }
+        Self {
+            bytes,
+            whole,
+            output: Vec::new(),
+            copied: 0,
+            changed: false,
+            letter: None,
+            place: false,
+        }
     }
 
     fn finish(mut self) -> Cow<'a, [u8]> {
@@ -151,6 +173,18 @@ impl<'a> Scan<'a> {
                 self.remove(start, bytes.len());
                 return Pending::Nothing;
             }
+            Pending::Cookie if value::is_cookie(bytes, 0) && !bytes.starts_with(b"-") => {
+                self.secret(0, bytes.len());
+                return Pending::Nothing;
+            }
+            Pending::Bare if value::is_bare(bytes, 0) => {
+                self.remove(0, bytes.len());
+                return Pending::Nothing;
+            }
+            Pending::Password if !bytes.starts_with(b"-") && !value::is_ports(bytes) => {
+                self.remove(0, bytes.len());
+                return Pending::Nothing;
+            }
             Pending::Login if memmem::find(bytes, b"://").is_none() => {
                 if let Some(colon) = memchr::memchr(b':', bytes) {
                     self.remove(colon + 1, bytes.len());
@@ -159,8 +193,16 @@ impl<'a> Scan<'a> {
             }
             _ => {}
         }
+        let letter = self.letter;
         self.run(0);
-        self.announced()
+        match (bytes, letter) {
+            ([b'-', option], Some(letter)) if *option == letter => Pending::Password,
+            ([b'-', option, ..], Some(letter)) if *option == letter && self.changed => {
+                Pending::Nothing
+            }
+            _ if self.place && self.whole => Pending::Option,
+            _ => self.announced(),
+        }
     }
 
     /// Returns what this argument says of the next one.
@@ -168,6 +210,12 @@ impl<'a> Scan<'a> {
         let bytes = self.bytes;
         if key::is_login_option(bytes) {
             return Pending::Login;
+        }
+        if key::is_cookie_option(bytes) {
+            return Pending::Cookie;
+        }
+        if key::run(bytes, 0) == bytes.len() && key::is_bare(bytes) {
+            return Pending::Bare;
         }
         if bytes.starts_with(b"-") && key::run(bytes, 0) == bytes.len() && Key::of(bytes).is_some()
         {
@@ -189,6 +237,9 @@ impl<'a> Scan<'a> {
             } else if key::is_name(byte) {
                 index = self.name(index);
             } else {
+                if !self.whole && matches!(byte, b';' | b'|' | b'&' | b'\n') {
+                    self.letter = None;
+                }
                 index += 1;
             }
         }
@@ -239,6 +290,13 @@ impl<'a> Scan<'a> {
         if key::is_login_option(name) {
             return self.login(start, end);
         }
+        if key::is_cookie_option(name) && matches!(self.at(end), Some(b' ' | b'\t')) {
+            return self.cookie(end);
+        }
+        if let Some(letter) = self.command(start, end) {
+            self.letter = letter;
+            return end;
+        }
         let glued_login = name.starts_with(b"-u") && name.len() > 2 && self.at(end) == Some(b':');
         if glued_login && self.at(end + 1) != Some(b'/') {
             let extent = value::word(bytes, end + 1, self.whole);
@@ -246,9 +304,69 @@ impl<'a> Scan<'a> {
             return extent.end;
         }
         match Key::of(name) {
-            Some(key) => self.value(key, start, end),
-            None => end,
+            Some(key) if !self.is_password(start, end) => self.value(key, start, end),
+            _ => self.password(start, end),
         }
+    }
+
+    /// Returns whether a word begins at `start`.
+    fn begins_word(&self, start: usize) -> bool {
+        start.checked_sub(1).and_then(|before| self.at(before)).is_none_or(|byte| {
+            byte.is_ascii_whitespace()
+                || matches!(byte, b'"' | b'\'' | b'(' | b'`' | b';' | b'|' | b'&')
+        })
+    }
+
+    /// Returns what the name at `start..end` makes of options, if it is a command.
+    fn command(&self, start: usize, end: usize) -> Option<Option<u8>> {
+        let letter = key::password_letter(self.bytes.get(start..end)?)?;
+        let begins = self.begins_word(start) || self.bytes.get(..start)?.ends_with(b"bin/");
+        let ends = self.at(end).is_none_or(|byte| byte.is_ascii_whitespace());
+        (begins && ends).then_some(letter)
+    }
+
+    /// Returns whether `-p` or `-pX` stands at `start..end`, where the command takes a password.
+    fn is_password(&self, start: usize, end: usize) -> bool {
+        let option = match (self.bytes.get(start..end), self.letter) {
+            (Some(b"-password" | b"-pass" | b"-auth"), _) => false,
+            (Some([b'-', option, ..]), Some(letter)) => *option == letter,
+            _ => false,
+        };
+        option && self.begins_word(start)
+    }
+
+    /// Redacts the password of `-p X` and `-pX`, where the command takes one.
+    fn password(&mut self, start: usize, end: usize) -> usize {
+        let bytes = self.bytes;
+        if !self.is_password(start, end) {
+            return end;
+        }
+        self.letter = None;
+        let glued = end > start + 2 || matches!(self.at(end), Some(b'"' | b'\'' | b'='));
+        let next = if glued { start + 2 } else { value::skip_blanks(bytes, end) };
+        let usable = self.at(next).is_some_and(|byte| {
+            !matches!(byte, b'-' | b'|' | b'&' | b';' | b'<' | b'>' | b'(' | b')' | b'\n')
+        });
+        if !usable || (next == end && !glued) {
+            return end;
+        }
+        let extent = value::word(bytes, next, self.whole && start == 0);
+        if value::is_ports(bytes.get(extent.start..extent.end).unwrap_or_default()) {
+            return end;
+        }
+        self.secret(extent.start, extent.end);
+        extent.end.max(next)
+    }
+
+    /// Redacts the cookie behind the option that ends at `end`.
+    fn cookie(&mut self, end: usize) -> usize {
+        let next = value::skip_blanks(self.bytes, end);
+        if !value::is_cookie(self.bytes, next) || self.at(next) == Some(b'-') {
+            return end;
+        }
+        let extent = value::word(self.bytes, next, false);
+        self.secret(extent.start, extent.end);
+        extent.end
     }
 
     /// Redacts the value of the key at `start..end`.
@@ -259,6 +377,22 @@ impl<'a> Scan<'a> {
         let start = extent.start + value::scheme(self.bytes, extent.start);
         if value::is_substitution(self.bytes, start) {
             return start + 1;
+        }
+        if value::is_place(self.bytes, start) {
+            if let Some(placed) = value::placed(self.bytes, start + 2) {
+                self.secret(placed.start, placed.end);
+                return placed.end;
+            }
+            if self.whole {
+                self.place = true;
+                return start + 2;
+            }
+        }
+        if start >= extent.end
+            && let Some(joined) = value::operand(self.bytes, start, b".+")
+        {
+            self.secret(joined.start, joined.end);
+            return joined.end;
         }
         let start = match value::expression(self.bytes, start) {
             Some(kept) if kept <= extent.end => kept,
@@ -278,7 +412,10 @@ impl<'a> Scan<'a> {
                 !matches!(byte, b'|' | b'&' | b';' | b'<' | b'>' | b')' | b'(')
             });
             let dashes = bytes.get(next..).is_some_and(|rest| rest.starts_with(b"--"));
-            let usable = option && next > end && starts && !dashes;
+            let bare = self.begins_word(start)
+                && bytes.get(start..end).is_some_and(key::is_bare)
+                && value::is_bare(bytes, next);
+            let usable = (option || bare) && next > end && starts && !dashes;
             return usable.then(|| value::word(bytes, next, false));
         };
         if !after.quoted_name
