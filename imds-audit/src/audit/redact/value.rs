@@ -227,7 +227,10 @@ pub fn is_ports(text: &[u8]) -> bool {
 pub fn is_place(bytes: &[u8], start: usize) -> bool {
     let rest = bytes.get(start..).unwrap_or_default();
     rest.strip_prefix(b"%s").is_some_and(|rest| {
-        matches!(rest.first(), None | Some(b'"' | b'\'' | b'\\')) || rest.starts_with(b"\n")
+        matches!(rest.first(), None | Some(b'"' | b'\''))
+            || rest.starts_with(b"\\r")
+            || rest.starts_with(b"\\n")
+            || rest.starts_with(b"\\\"")
     })
 }
 
