@@ -8,9 +8,11 @@
 //! `AWS_SECRET_ACCESS_KEY=…`, `"SecretAccessKey": "…"`, `?X-Amz-Signature=…`), by its place
 //! (`-u user:…`, `http://user:…@host`) or by its own start (session and metadata tokens).
 //! Access key ids are identifiers and stay. Where a value's end is ambiguous, more is removed
-//! rather than less. Not recognised: a password glued to an option of one letter (`-psecret`).
+//! rather than less. Options of one letter take a password only behind a command that is known
+//! for it (`docker login -p …`, `mysql -p…`, `redis-cli -a …`).
 
 mod key;
+mod option;
 mod value;
 
 use std::borrow::Cow;
@@ -19,9 +21,6 @@ use memchr::memmem;
 
 use key::Key;
 use value::Extent;
-
-/// The longest user name that a colon and a password are looked for behind, quote included.
-const LONGEST_USER: usize = 128;
 
 /// What stands where a secret was.
 pub const MARK: &[u8] = b"<redacted>";
@@ -40,10 +39,13 @@ pub fn text(bytes: &[u8]) -> Cow<'_, [u8]> {
 pub fn arguments<'a>(arguments: impl IntoIterator<Item = &'a [u8]>) -> Vec<Cow<'a, [u8]>> {
     let mut pending = Pending::Nothing;
     let mut script = false;
+    let mut letter = None;
     let mut redacted = Vec::new();
     for bytes in arguments {
         let mut scan = Scan::new(bytes, !script && !bytes.contains(&b'\n'));
+        scan.letter = letter;
         pending = scan.argument(pending);
+        letter = scan.letter;
         script = is_script_flag(bytes);
         redacted.push(scan.finish());
     }
@@ -79,6 +81,12 @@ enum Pending {
     Option,
     /// It is a secret behind its first colon (`-u user:X`).
     Login,
+    /// It is a cookie or the name of a file (`--cookie a=X`).
+    Cookie,
+    /// It is a secret if it is long (`aws_secret_access_key X`).
+    Bare,
+    /// It is a secret unless it is an option (`-p X`).
+    Password,
     /// It is a secret, if the shell split a header that was not quoted (`Cookie: X`).
     Header,
 }
@@ -105,11 +113,23 @@ struct Scan<'a> {
     /// How far `bytes` has been written.
     copied: usize,
     changed: bool,
+    /// The letter of the option that takes a password in the command at hand.
+    letter: Option<u8>,
+    /// The value of a secret is to follow in an argument (`printf 'Token: %s'`).
+    place: bool,
 }
 
 impl<'a> Scan<'a> {
     fn new(bytes: &'a [u8], whole: bool) -> Self {
-        Self { bytes, whole, output: Vec::new(), copied: 0, changed: false }
+        Self {
+            bytes,
+            whole,
+            output: Vec::new(),
+            copied: 0,
+            changed: false,
+            letter: None,
+            place: false,
+        }
     }
 
     fn finish(mut self) -> Cow<'a, [u8]> {
@@ -151,6 +171,18 @@ impl<'a> Scan<'a> {
                 self.remove(start, bytes.len());
                 return Pending::Nothing;
             }
+            Pending::Cookie if value::is_cookie(bytes, 0) && !bytes.starts_with(b"-") => {
+                self.secret(0, bytes.len());
+                return Pending::Nothing;
+            }
+            Pending::Bare if value::is_bare(bytes, 0) => {
+                self.remove(0, bytes.len());
+                return Pending::Nothing;
+            }
+            Pending::Password if !bytes.starts_with(b"-") && !value::is_ports(bytes) => {
+                self.remove(0, bytes.len());
+                return Pending::Nothing;
+            }
             Pending::Login if memmem::find(bytes, b"://").is_none() => {
                 if let Some(colon) = memchr::memchr(b':', bytes) {
                     self.remove(colon + 1, bytes.len());
@@ -159,8 +191,16 @@ impl<'a> Scan<'a> {
             }
             _ => {}
         }
+        let letter = self.letter;
         self.run(0);
-        self.announced()
+        match (bytes, letter) {
+            ([b'-', option], Some(letter)) if *option == letter => Pending::Password,
+            ([b'-', option, ..], Some(letter)) if *option == letter && self.changed => {
+                Pending::Nothing
+            }
+            _ if self.place && self.whole => Pending::Option,
+            _ => self.announced(),
+        }
     }
 
     /// Returns what this argument says of the next one.
@@ -168,6 +208,12 @@ impl<'a> Scan<'a> {
         let bytes = self.bytes;
         if key::is_login_option(bytes) {
             return Pending::Login;
+        }
+        if key::is_cookie_option(bytes) {
+            return Pending::Cookie;
+        }
+        if key::run(bytes, 0) == bytes.len() && key::is_bare(bytes) {
+            return Pending::Bare;
         }
         if bytes.starts_with(b"-") && key::run(bytes, 0) == bytes.len() && Key::of(bytes).is_some()
         {
@@ -189,6 +235,9 @@ impl<'a> Scan<'a> {
             } else if key::is_name(byte) {
                 index = self.name(index);
             } else {
+                if !self.whole && matches!(byte, b';' | b'|' | b'&' | b'\n') {
+                    self.letter = None;
+                }
                 index += 1;
             }
         }
@@ -239,6 +288,13 @@ impl<'a> Scan<'a> {
         if key::is_login_option(name) {
             return self.login(start, end);
         }
+        if key::is_cookie_option(name) && matches!(self.at(end), Some(b' ' | b'\t')) {
+            return self.cookie(end);
+        }
+        if let Some(letter) = self.command(start, end) {
+            self.letter = letter;
+            return end;
+        }
         let glued_login = name.starts_with(b"-u") && name.len() > 2 && self.at(end) == Some(b':');
         if glued_login && self.at(end + 1) != Some(b'/') {
             let extent = value::word(bytes, end + 1, self.whole);
@@ -246,9 +302,17 @@ impl<'a> Scan<'a> {
             return extent.end;
         }
         match Key::of(name) {
-            Some(key) => self.value(key, start, end),
-            None => end,
+            Some(key) if !self.is_password(start, end) => self.value(key, start, end),
+            _ => self.password(start, end),
         }
+    }
+
+    /// Returns whether a word begins at `start`.
+    fn begins_word(&self, start: usize) -> bool {
+        start.checked_sub(1).and_then(|before| self.at(before)).is_none_or(|byte| {
+            byte.is_ascii_whitespace()
+                || matches!(byte, b'"' | b'\'' | b'(' | b'`' | b';' | b'|' | b'&')
+        })
     }
 
     /// Redacts the value of the key at `start..end`.
@@ -259,6 +323,22 @@ impl<'a> Scan<'a> {
         let start = extent.start + value::scheme(self.bytes, extent.start);
         if value::is_substitution(self.bytes, start) {
             return start + 1;
+        }
+        if value::is_place(self.bytes, start) {
+            if let Some(placed) = value::placed(self.bytes, start + 2) {
+                self.secret(placed.start, placed.end);
+                return placed.end;
+            }
+            if self.whole {
+                self.place = true;
+                return start + 2;
+            }
+        }
+        if start >= extent.end
+            && let Some(joined) = value::operand(self.bytes, start, b".+")
+        {
+            self.secret(joined.start, joined.end);
+            return joined.end;
         }
         let start = match value::expression(self.bytes, start) {
             Some(kept) if kept <= extent.end => kept,
@@ -278,7 +358,10 @@ impl<'a> Scan<'a> {
                 !matches!(byte, b'|' | b'&' | b';' | b'<' | b'>' | b')' | b'(')
             });
             let dashes = bytes.get(next..).is_some_and(|rest| rest.starts_with(b"--"));
-            let usable = option && next > end && starts && !dashes;
+            let bare = self.begins_word(start)
+                && bytes.get(start..end).is_some_and(key::is_bare)
+                && value::is_bare(bytes, next);
+            let usable = (option || bare) && next > end && starts && !dashes;
             return usable.then(|| value::word(bytes, next, false));
         };
         if !after.quoted_name
@@ -303,30 +386,6 @@ impl<'a> Scan<'a> {
         let before = self.bytes.get(..start).unwrap_or_default();
         before.iter().all(|byte| byte.is_ascii_whitespace())
             || matches!(before, b"--header=" | b"--cookie=" | b"--proxy-header=")
-    }
-
-    /// Redacts the password of `-u user:password` inside a script.
-    fn login(&mut self, start: usize, end: usize) -> usize {
-        let next = match self.at(end) {
-            Some(b'=') => end + 1,
-            _ => value::skip_blanks(self.bytes, end),
-        };
-        let user = self.bytes.get(next..).unwrap_or_default();
-        let user = user.get(..LONGEST_USER).unwrap_or(user);
-        let length = user.iter().position(|byte| *byte == b':' || byte.is_ascii_whitespace());
-        match length.map(|length| next + length) {
-            Some(colon)
-                if next > end
-                    && self.at(colon) == Some(b':')
-                    && !self.bytes.get(colon..).unwrap_or_default().starts_with(b"://") =>
-            {
-                let whole = self.whole && start == 0;
-                let extent = value::word(self.bytes, next, whole);
-                self.secret(colon + 1, extent.end);
-                extent.end.max(colon)
-            }
-            _ => end,
-        }
     }
 }
 

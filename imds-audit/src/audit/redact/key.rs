@@ -10,7 +10,7 @@ pub enum Key {
 }
 
 /// Endings of names, compared in lower case without `-`, `_` and `.`.
-const WORDS: [&[u8]; 13] = [
+const WORDS: [&[u8]; 14] = [
     b"token",
     b"secret",
     b"password",
@@ -24,6 +24,7 @@ const WORDS: [&[u8]; 13] = [
     b"signature",
     b"authkey",
     b"credential",
+    b"oauth2bearer",
 ];
 
 /// Endings that are common inside other words: only as the last part of a name.
@@ -80,6 +81,31 @@ pub fn run(bytes: &[u8], start: usize) -> usize {
 /// Returns whether an option takes `user:password`.
 pub fn is_login_option(name: &[u8]) -> bool {
     matches!(name, b"-u" | b"-U" | b"--user" | b"--proxy-user")
+}
+
+/// Returns whether an option takes a cookie, or the name of a file with cookies.
+pub fn is_cookie_option(name: &[u8]) -> bool {
+    matches!(name, b"-b" | b"--cookie")
+}
+
+/// Returns whether `name` alone says that the next word is a secret, as `aws configure set`
+/// has it: only a name of several parts, since `token` is a word of any text.
+pub fn is_bare(name: &[u8]) -> bool {
+    !name.starts_with(b"-")
+        && name.iter().any(|byte| is_joint(*byte))
+        && Key::of(name) == Some(Key::Word)
+}
+
+/// Returns what the command `word` makes of options of one letter: the letter that takes a
+/// password, `Some(None)` if it gives them another meaning, `None` if it is no such command.
+pub fn password_letter(word: &[u8]) -> Option<Option<u8>> {
+    match word {
+        b"login" | b"mysql" | b"mysqldump" | b"mysqladmin" | b"mariadb" | b"mariadb-dump"
+        | b"sshpass" => Some(Some(b'p')),
+        b"redis-cli" => Some(Some(b'a')),
+        b"ssh" | b"scp" | b"sftp" | b"mkdir" | b"ps" | b"cp" => Some(None),
+        _ => None,
+    }
 }
 
 /// Returns where the token that starts at `start` ends, if it looks like one.

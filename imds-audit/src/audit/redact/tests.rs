@@ -1,5 +1,6 @@
 use super::*;
 
+const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 const TOKEN: &str = "AQAEAJgN2Q_Zx7-kTqL0bVxkz8n5hPRc1mYw4uGdEoSfBiKaHtWjQ==";
 
 /// Redacts arguments that are written one a line.
@@ -44,6 +45,9 @@ fn an_argument_keeps_everything_but_its_secret() {
         ("http://169.254.169.254/latest/api/token", "http://169.254.169.254/latest/api/token"),
         ("{T}", "<redacted>"),
         ("-Dspring.datasource.password=x,y;z", "-Dspring.datasource.password=<redacted>"),
+        ("TOKEN+=abcsecret", "TOKEN+=<redacted>"),
+        ("TOKEN:=abcsecret", "TOKEN:=<redacted>"),
+        ("--oauth2-bearer=mF_9.B5f", "--oauth2-bearer=<redacted>"),
         ("", ""),
     ] {
         assert_eq!(redacted(&[argument]), [expected], "{argument}");
@@ -69,6 +73,35 @@ fn a_secret_in_the_next_argument_is_removed() {
         (
             &["-H", "Authorization:", "Bearer", "abc", "u"],
             &["-H", "Authorization:", "Bearer", "<redacted>", "u"],
+        ),
+        (
+            &["aws", "configure", "set", "aws_secret_access_key", SECRET_KEY],
+            &["aws", "configure", "set", "aws_secret_access_key", "<redacted>"],
+        ),
+        (&["x", "aws_secret_access_key", "short"], &["x", "aws_secret_access_key", "short"]),
+        (&["curl", "--oauth2-bearer", "mF_9.B5f"], &["curl", "--oauth2-bearer", "<redacted>"]),
+        (&["curl", "-b", "JSESSIONID=abc", "h"], &["curl", "-b", "<redacted>", "h"]),
+        (&["curl", "--cookie", "x=y", "h"], &["curl", "--cookie", "<redacted>", "h"]),
+        (&["curl", "-b", "jar.txt", "h"], &["curl", "-b", "jar.txt", "h"]),
+        (&["curl", "--cookie", "jar.txt", "h"], &["curl", "--cookie", "jar.txt", "h"]),
+        (
+            &["docker", "login", "-u", "AWS", "-p", "secret", "h"],
+            &["docker", "login", "-u", "AWS", "-p", "<redacted>", "h"],
+        ),
+        (
+            &["sshpass", "-p", "secret", "ssh", "-p", "22", "h"],
+            &["sshpass", "-p", "<redacted>", "ssh", "-p", "22", "h"],
+        ),
+        (&["/usr/bin/mysql", "-psecret", "db"], &["/usr/bin/mysql", "-p<redacted>", "db"]),
+        (&["mysql", "-p", "-h", "db"], &["mysql", "-p", "-h", "db"]),
+        (&["redis-cli", "-a", "secret"], &["redis-cli", "-a", "<redacted>"]),
+        (
+            &["docker", "run", "--name", "mysql", "-p", "3306:3306"],
+            &["docker", "run", "--name", "mysql", "-p", "3306:3306"],
+        ),
+        (
+            &["printf", "X-aws-ec2-metadata-token: %s\\r\\n", "tok"],
+            &["printf", "X-aws-ec2-metadata-token: %s\\r\\n", "<redacted>"],
         ),
         (&["-H", "Accept: x", "-H", "Cookie: s"], &["-H", "Accept: x", "-H", "Cookie: <redacted>"]),
     ] {
@@ -109,10 +142,59 @@ fn a_script_keeps_everything_but_its_secrets() {
             "printf 'GET / HTTP/1.1\\r\\nX-aws-ec2-metadata-token: ab\\r\\n\\r\\n' >&3",
             "printf 'GET / HTTP/1.1\\r\\nX-aws-ec2-metadata-token: <redacted>\\r\\n\\r\\n' >&3",
         ),
+        (
+            "aws configure set aws_secret_access_key wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY; x",
+            "aws configure set aws_secret_access_key <redacted>; x",
+        ),
+        ("curl --oauth2-bearer mF_9.B5f h", "curl --oauth2-bearer <redacted> h"),
+        ("curl -b 'JSESSIONID=abc' h", "curl -b '<redacted>' h"),
+        ("curl --cookie x=y h", "curl --cookie <redacted> h"),
+        ("docker login -u AWS -p secret h", "docker login -u AWS -p <redacted> h"),
+        ("mysql -p'se cret' db", "mysql -p'<redacted>' db"),
+        ("sshpass -p secret ssh -p 22 h", "sshpass -p <redacted> ssh -p 22 h"),
+        ("redis-cli -h h -a secret", "redis-cli -h h -a <redacted>"),
+        ("h['Authorization'] = 'Bearer qqqqsecret'", "h['Authorization'] = 'Bearer <redacted>'"),
+        ("h['Authorization'] = f'Bearer qqqq'", "h['Authorization'] = f'Bearer <redacted>'"),
+        ("h['X-aws-ec2-metadata-token'] = 'tok'", "h['X-aws-ec2-metadata-token'] = '<redacted>'"),
+        (
+            "print \"X-aws-ec2-metadata-token: \" . 'tok' . \"x\"",
+            "print \"X-aws-ec2-metadata-token: \" . '<redacted>' . \"x\"",
+        ),
+        (
+            "printf 'X-aws-ec2-metadata-token: %s\\r\\n' tok >&3",
+            "printf 'X-aws-ec2-metadata-token: %s\\r\\n' <redacted> >&3",
+        ),
+        ("'X-aws-ec2-metadata-token: %s' % 'tok'", "'X-aws-ec2-metadata-token: %s' % '<redacted>'"),
+        ("API_KEY='abc'\\''secret' x", "API_KEY='<redacted>' x"),
+        ("TOKEN+=abcsecret x", "TOKEN+=<redacted> x"),
+        ("token := \"xyzsecret\" x", "token := \"<redacted>\" x"),
         ("${TOKEN:-abc}", "${TOKEN:<redacted>"),
         ("password=${P:-abc} x", "password=${P<redacted> x"),
     ] {
         assert_eq!(redacted(&["bash", "-c", script])[2], expected, "{script}");
+    }
+}
+
+#[test]
+fn an_option_of_one_letter_stays_where_it_takes_no_password() {
+    for script in [
+        "mkdir -p some/dir",
+        "ssh -p 22 h",
+        "ps -p 1",
+        "cp -p a b",
+        "mysql -h h db; mkdir -p some/dir",
+        "docker login h && ssh -p 22 h",
+        "curl -b jar.txt h",
+        "{\"token\": \"\", \"name\": \"x\"}",
+        "unset AWS_SECRET_ACCESS_KEY AWS_SECURITY_TOKEN",
+        "docker login -u AWS -p $(aws ecr get-login-password) h",
+        "docker login -u AWS -p \"$P\" h",
+    ] {
+        assert_eq!(redacted(&["bash", "-c", script])[2], script);
+        let words: Vec<&str> = script.split(' ').collect();
+        if !script.contains(['"', ';', '$', '&']) {
+            assert_eq!(redacted(&words), words);
+        }
     }
 }
 
@@ -182,6 +264,16 @@ fn a_megabyte_of_names_takes_no_time() {
         "Cookie: Bearer ",
         "token:\\ ",
         "token\\\"",
+        "-b \"",
+        "-b a=\"",
+        "login -p \"",
+        "login -p 1:",
+        "a_token \"",
+        "'token'] ",
+        "token='\\''",
+        "token: %s",
+        "token: \" . '",
+        "token: %s' '",
     ] {
         let long = piece.repeat(1_000_000 / piece.len());
         let start = std::time::Instant::now();

@@ -1,5 +1,14 @@
 //! Where the value behind a secret's name begins and ends.
 
+/// How many brackets are skipped behind a quoted name.
+const DEEPEST_NAME: usize = 3;
+
+/// The longest name of a cookie that is looked for, in bytes.
+const LONGEST_COOKIE: usize = 128;
+
+/// The shortest word that counts as a secret behind a bare name, in bytes.
+const SHORTEST_BARE: usize = 16;
+
 /// A part of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
@@ -79,19 +88,33 @@ pub fn expression(bytes: &[u8], start: usize) -> Option<usize> {
     Some(if brace == 1 && bytes.get(end) == Some(&b'}') { end + 1 } else { end })
 }
 
-/// Returns what stands between the name that ends at `end` and its value: `:`, `=` or `=>`,
-/// and a comma behind a quoted name.
+/// Returns what stands between the name that ends at `end` and its value: `:`, `=`, `=>`, `:=`,
+/// `+=` or `?=`, and behind a quoted name a comma, or brackets (`h['name'] =`) and `=`.
 pub fn separator(bytes: &[u8], end: usize) -> Option<Separator> {
     let at = |index: usize| bytes.get(index).copied();
     let escaped = at(end) == Some(b'\\') && matches!(at(end + 1), Some(b'"' | b'\''));
     let quoted_name = escaped || matches!(at(end), Some(b'"' | b'\''));
     let close = end + usize::from(escaped) + usize::from(quoted_name);
-    let mark = skip_blanks(bytes, close);
+    let mut mark = skip_blanks(bytes, close);
+    if quoted_name {
+        let closed = (0..DEEPEST_NAME).fold(mark, |index, _| match at(index) {
+            Some(b']' | b')' | b'}') => skip_blanks(bytes, index + 1),
+            _ => index,
+        });
+        if closed > mark && at(closed) != Some(b'=') {
+            return None;
+        }
+        mark = closed;
+    }
+    let adjacent = mark == close;
+    if matches!(at(mark), Some(b'+' | b'?')) && at(mark + 1) == Some(b'=') {
+        mark += 1;
+    }
     match at(mark)? {
         b':' if at(mark + 1) != Some(b':') => {}
         b'=' => {
             // `TOKEN= command` sets it to nothing; `token = "…"` is code.
-            if mark == close && matches!(at(mark + 1), Some(b' ' | b'\t')) {
+            if adjacent && matches!(at(mark + 1), Some(b' ' | b'\t')) {
                 return None;
             }
         }
@@ -99,8 +122,7 @@ pub fn separator(bytes: &[u8], end: usize) -> Option<Separator> {
         _ => return None,
     }
     let behind = if at(mark + 1) == Some(b'>') { mark + 2 } else { mark + 1 };
-    let behind =
-        if at(behind) == Some(b'=') && at(mark) == Some(b'=') { behind + 1 } else { behind };
+    let behind = if at(behind) == Some(b'=') && behind == mark + 1 { behind + 1 } else { behind };
     let mut value = skip_blanks(bytes, behind);
     // A blank that a backslash keeps.
     if at(value) == Some(b'\\') && at(value + 1) == Some(b' ') {
@@ -170,10 +192,90 @@ pub fn parameter(bytes: &[u8], start: usize) -> Extent {
     })
 }
 
-/// Steps over the quote at `start`, if there is one.
+/// Returns whether `name=…` stands at `start`, perhaps quoted; else it is the name of a file.
+pub fn is_cookie(bytes: &[u8], start: usize) -> bool {
+    let (start, _) = open(bytes, start);
+    let name = bytes.get(start..).unwrap_or_default();
+    let mut name = name.iter().take(LONGEST_COOKIE);
+    name.find(|byte| {
+        matches!(byte, b'=' | b'/' | b'"' | b'\'' | b';' | b'|' | b'&' | b'(' | b'`')
+            || byte.is_ascii_whitespace()
+    }) == Some(&b'=')
+}
+
+/// Returns whether the word at `start` is long enough for a secret behind a bare name and is not
+/// the name of a variable in capitals.
+pub fn is_bare(bytes: &[u8], start: usize) -> bool {
+    let (start, _) = open(bytes, start);
+    let rest = bytes.get(start..).unwrap_or_default();
+    let is_part = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-' | b'.')
+    };
+    let length = rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
+    let word = rest.get(..length).unwrap_or_default();
+    length >= SHORTEST_BARE
+        && !word.starts_with(b"-")
+        && !word.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_')
+}
+
+/// Returns whether a text is a mapping of ports (`127.0.0.1:80:8080`), which `-p` also takes.
+pub fn is_ports(text: &[u8]) -> bool {
+    text.contains(&b':') && text.iter().all(|b| b.is_ascii_digit() || matches!(b, b':' | b'.'))
+}
+
+/// Returns whether a place for a value (`%s`) stands at `start`.
+pub fn is_place(bytes: &[u8], start: usize) -> bool {
+    let rest = bytes.get(start..).unwrap_or_default();
+    rest.strip_prefix(b"%s").is_some_and(|rest| {
+        matches!(rest.first(), None | Some(b'"' | b'\''))
+            || rest.starts_with(b"\\r")
+            || rest.starts_with(b"\\n")
+            || rest.starts_with(b"\\\"")
+    })
+}
+
+/// Returns the value that goes to the place (`%s`) before `start`: the word behind the quote
+/// that ends the format, or a literal behind `,` or `%`.
+pub fn placed(bytes: &[u8], start: usize) -> Option<Extent> {
+    let rest = bytes.get(start..).unwrap_or_default();
+    let length = rest.iter().position(|byte| !matches!(byte, b'\\' | b'r' | b'n' | b' '))?;
+    let close = start + length;
+    operand(bytes, close, b",%").or_else(|| {
+        let next = skip_blanks(bytes, close + 1);
+        let starts = bytes.get(next).is_some_and(|byte| {
+            !matches!(byte, b'|' | b'&' | b';' | b'<' | b'>' | b'(' | b')' | b',' | b'%')
+        });
+        let quoted = matches!(bytes.get(close), Some(b'"' | b'\''));
+        (quoted && starts && next > close + 1).then(|| word(bytes, next, false))
+    })
+}
+
+/// Returns the literal behind the quote at `close` and one of `operators`.
+pub fn operand(bytes: &[u8], close: usize, operators: &[u8]) -> Option<Extent> {
+    if !matches!(bytes.get(close), Some(b'"' | b'\'')) {
+        return None;
+    }
+    let operator = skip_blanks(bytes, close + 1);
+    if !operators.contains(bytes.get(operator)?) {
+        return None;
+    }
+    let mut next = skip_blanks(bytes, operator + 1);
+    if bytes.get(next) == Some(&b'(') {
+        next = skip_blanks(bytes, next + 1);
+    }
+    let (start, _) = open(bytes, next);
+    (start > next).then(|| word(bytes, next, false))
+}
+
+/// Steps over the quote at `start`, if there is one, and over the letter of a literal (`b'…'`).
 fn open(bytes: &[u8], start: usize) -> (usize, Option<Quote>) {
     match bytes.get(start..).unwrap_or_default() {
         [byte @ (b'"' | b'\''), ..] => (start + 1, Some(Quote { byte: *byte, escaped: false })),
+        [b'b' | b'f' | b'r' | b'u', byte @ (b'"' | b'\''), ..]
+            if goes_on(bytes, start + 2, *byte) =>
+        {
+            (start + 2, Some(Quote { byte: *byte, escaped: false }))
+        }
         [b'\\', byte @ (b'"' | b'\''), ..] => {
             (start + 2, Some(Quote { byte: *byte, escaped: true }))
         }
@@ -195,6 +297,14 @@ fn end(bytes: &[u8], start: usize, mut quote: Option<Quote>) -> usize {
                 index += 2;
             }
             (Some(open), b'\\') if open.byte == b'"' && !open.escaped => index += 2,
+            // A shell's way to put a single quote between single quotes.
+            (Some(open), b'\'')
+                if open.byte == byte
+                    && !open.escaped
+                    && bytes.get(index..).is_some_and(|rest| rest.starts_with(b"'\\''")) =>
+            {
+                index += 4;
+            }
             (Some(open), _) if byte == open.byte && !open.escaped => {
                 if !goes_on(bytes, index + 1, open.byte) {
                     return index;
