@@ -371,6 +371,20 @@ fn end_from_the_caller_alone_keeps_waiting_and_from_the_service_does_not() {
 }
 
 #[test]
+fn a_stray_reset_does_not_hide_the_next_request() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, V1);
+    rig.answer(0, V1.len(), OK, OK.len() + 5);
+    rig.send(&Packet { rst: true, response: true, at: 999_999, ..Packet::default() });
+    // The retransmission of what is known is no request, the bytes behind it are one.
+    rig.ask(0, 0, V1);
+    rig.ask(V1.len(), OK.len() + 5, V2);
+    rig.answer(OK.len() + 5, V1.len() + V2.len(), OK, OK.len() + 5);
+    assert_eq!(rig.told(), ["GET /latest/meta-data/ -> 200", "GET /latest/user-data [abc] -> 200"]);
+    rig.finish();
+}
+
+#[test]
 fn reset_ends_with_what_is_known() {
     for response in [false, true] {
         let mut rig = Rig::opened();

@@ -1,6 +1,6 @@
 //! All connections, and what is due when.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use lru::LruCache;
 
@@ -19,7 +19,8 @@ pub struct Tracker {
     connections: LruCache<ConnectionId, Entry>,
     deadlines: BTreeSet<(Timestamp, ConnectionId)>,
     buffered: usize,
-    ended: HashSet<ConnectionId>,
+    /// The ended connections, each with the sequence number behind its last request bytes.
+    ended: HashMap<ConnectionId, Option<u32>>,
     ended_order: VecDeque<ConnectionId>,
 }
 
@@ -27,6 +28,8 @@ struct Entry {
     connection: Box<Connection>,
     deadline: Timestamp,
     size: usize,
+    /// The sequence number behind the last request bytes; `None` before the first.
+    asked: Option<u32>,
 }
 
 impl Tracker {
@@ -39,7 +42,7 @@ impl Tracker {
             connections: LruCache::unbounded(),
             deadlines: BTreeSet::new(),
             buffered: 0,
-            ended: HashSet::new(),
+            ended: HashMap::new(),
             ended_order: VecDeque::new(),
         }
     }
@@ -99,17 +102,27 @@ impl Tracker {
             }
             self.revive(id);
         }
-        if self.ended.contains(&id) {
-            return;
+        let asks = segment.direction == Direction::Request && !segment.payload.is_empty();
+        if let Some(&asked) = self.ended.get(&id) {
+            // A retransmission of what is known. Bytes behind that say that the end was none: a
+            // reset that the caller's kernel did not believe ends the connection only here.
+            if !(asks && asked.is_some_and(|asked| is_behind(end_of(segment), asked))) {
+                return;
+            }
+            self.revive(id);
         }
         if !self.connections.contains(&id) {
-            let asks = segment.direction == Direction::Request && !segment.payload.is_empty();
             if !(segment.syn || asks) {
                 return;
             }
             self.start(id, segment.ends, segment.time, segment.syn, sink);
         }
-        self.connections.promote(&id);
+        if let Some(entry) = self.connections.get_mut(&id)
+            && segment.direction == Direction::Request
+            && (segment.syn || entry.asked.is_none_or(|asked| is_behind(end_of(segment), asked)))
+        {
+            entry.asked = Some(end_of(segment));
+        }
         self.with(id, sink, |connection, context| connection.segment(segment, context));
         self.settle(id, sink);
     }
@@ -173,7 +186,7 @@ impl Tracker {
         let connection = Box::new(Connection::new(id, ends, time, opened, &context));
         let deadline = connection.deadline(&self.limits);
         self.deadlines.insert((deadline, id));
-        self.connections.put(id, Entry { connection, deadline, size: 0 });
+        self.connections.put(id, Entry { connection, deadline, size: 0, asked: None });
     }
 
     fn with(
@@ -197,10 +210,10 @@ impl Tracker {
     fn settle(&mut self, id: ConnectionId, sink: &mut impl FnMut(Finding)) {
         let Some(entry) = self.connections.peek_mut(&id) else { return };
         if entry.connection.is_closed() {
-            let ended = entry.connection.has_ended();
+            let (ended, asked) = (entry.connection.has_ended(), entry.asked);
             self.remove(id);
             if ended {
-                self.bury(id);
+                self.bury(id, asked);
             }
             return;
         }
@@ -239,8 +252,8 @@ impl Tracker {
         }
     }
 
-    fn bury(&mut self, id: ConnectionId) {
-        if self.ended.insert(id) {
+    fn bury(&mut self, id: ConnectionId, asked: Option<u32>) {
+        if self.ended.insert(id, asked).is_none() {
             self.ended_order.push_back(id);
         }
         while self.ended_order.len() > self.limits.ended {
@@ -251,8 +264,19 @@ impl Tracker {
     }
 
     fn revive(&mut self, id: ConnectionId) {
-        if self.ended.remove(&id) {
+        if self.ended.remove(&id).is_some() {
             self.ended_order.retain(|&ended| ended != id);
         }
     }
+}
+
+/// Returns the sequence number behind a segment's payload.
+fn end_of(segment: &Segment<'_>) -> u32 {
+    segment.sequence.wrapping_add(u32::from(segment.syn)).wrapping_add(segment.length)
+}
+
+/// Returns whether a sequence number comes after another, across the wrap (RFC 9293, section 3.4).
+fn is_behind(sequence: u32, other: u32) -> bool {
+    let distance = sequence.wrapping_sub(other);
+    distance != 0 && distance < 1 << 31
 }
