@@ -180,10 +180,12 @@ pub enum KernelReads {
     None,
 }
 
+/// What it costs where kernel memory cannot be read, for want of BTF or of the right.
+const NO_READS: &str = "processes are named by pid, name and user at connect time only: no \
+     arguments, ancestors or start time from the kernel, and no writer apart from the connector";
+
 /// Finds the offsets of the running kernel.
 pub fn resolve_offsets(path: &Path) -> (KernelReads, Vec<Fallback>) {
-    const NO_READS: &str = "processes are named by pid, name and user at connect time only: no \
-         arguments, ancestors or start time from the kernel, and no writer apart from the connector";
     let data = match read_btf(path) {
         Ok(data) => data,
         Err(error) => {
@@ -230,9 +232,7 @@ impl Loaded {
                         fallbacks.push(Fallback {
                             name: "no-kernel-reads",
                             reason: refusal(&refused),
-                            consequence: "processes are named by pid, name and user at connect \
-                                 time only: no arguments, ancestors or start time from the \
-                                 kernel, and no writer apart from the connector",
+                            consequence: NO_READS,
                         });
                         Ok(Self { ebpf, fallbacks })
                     }
