@@ -1,7 +1,7 @@
 //! Egress: request bytes, and who sends them.
 
 use aya_ebpf::{bindings::__sk_buff, programs::SkBuffContext};
-use imds_audit_ebpf::{Loss, MAX_CHUNKS, MAX_PAYLOAD, kind};
+use imds_audit_ebpf::{Loss, MAX_CHUNKS, MAX_PAYLOAD, kind, tcp_flags};
 
 use crate::{
     config::offset,
@@ -27,8 +27,14 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         // SAFETY: the pointer is to a map value, which lives as long as the program runs; the
         // socket's lock keeps another sender out.
         let state = unsafe { &mut *state };
-        state.request_acknowledgment = packet.acknowledgment;
-        state.known |= REQUEST_ACKNOWLEDGMENT;
+        if packet.tcp_flags & tcp_flags::ACK == 0 {
+            // A first packet with bytes (TCP Fast Open): the service's answer to the opening will
+            // tell where its responses begin.
+            state.known &= !REQUEST_ACKNOWLEDGMENT;
+        } else {
+            state.request_acknowledgment = packet.acknowledgment;
+            state.known |= REQUEST_ACKNOWLEDGMENT;
+        }
     }
     // The request bytes matter more than who sent them: go on where that is lost.
     let skb = context.skb.skb;

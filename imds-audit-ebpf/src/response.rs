@@ -50,10 +50,26 @@ pub fn try_ingress(context: &SkBuffContext) -> Result<u32, Skip> {
     let heads = if packet.length == 0 { Ok(0) } else { write_heads(context, &packet) };
     // Opening and end have a record of their own, behind the header bytes.
     if packet.is_control() {
-        let end = if packet.tcp_flags & tcp_flags::SYN == 0 { packet.length } else { 0 };
+        let opens = packet.tcp_flags & tcp_flags::SYN != 0;
+        if opens {
+            note_opening(context, &packet);
+        }
+        let end = if opens { 0 } else { packet.length };
         write_part(context.skb.skb, kind::RESPONSE, end, 0).or_lost(Loss::Control)?;
     }
     heads
+}
+
+/// Notes where the responses begin, for a request that went out before anything had come.
+#[inline(always)]
+fn note_opening(context: &SkBuffContext, packet: &Packet) {
+    let Some(state) = socket::find(cookie(context)) else { return };
+    // SAFETY: as in `write_heads`.
+    let state = unsafe { &mut *state };
+    if state.known & REQUEST_ACKNOWLEDGMENT == 0 {
+        state.request_acknowledgment = packet.sequence.wrapping_add(1);
+        state.known |= REQUEST_ACKNOWLEDGMENT;
+    }
 }
 
 #[inline(always)]

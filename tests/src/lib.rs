@@ -3,10 +3,10 @@
 //! what the program reported.
 //!
 //! ```text
-//! scene ── network, service      what is audited      (of the simulator)
-//!       ── audit                 the program under test
-//!       ── caller                who asks
-//!       ── findings              ground truth and report, side by side
+//! scene ── stage ── network, service      what is audited      (of the simulator)
+//!                ── caller                who asks
+//!       ── audit                          the program under test
+//!       ── findings                       ground truth and report, side by side
 //! ```
 //!
 //! A broken promise of the program is a panic here: this is test code.
@@ -18,6 +18,7 @@ mod findings;
 mod gate;
 mod prerequisites;
 mod scene;
+mod stage;
 mod wait;
 
 pub use audit::{Audit, Report, kinds};
@@ -26,4 +27,5 @@ pub use cgroup::Cgroup;
 pub use findings::{Exchange, Findings, text};
 pub use prerequisites::{in_ci, program, public_copy, python, root, skip};
 pub use scene::Scene;
+pub use stage::Stage;
 pub use wait::{PATIENCE, until, until_exit};

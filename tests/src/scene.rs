@@ -1,39 +1,35 @@
 //! A private network with a simulated service in it, and the program watching.
 
-use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::process::{self, Command};
+use std::ops::Deref;
+use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use imds_audit::simulator::{
-    BackgroundService, Entry, Handle, HttpTokens, Network, SERVICE_V4, Secrets, Service, Settings,
-    Topology,
-};
+use imds_audit::simulator::{HttpTokens, SERVICE_V4, Topology};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::audit::Audit;
 use super::caller::{Caller, Running};
 use super::findings::{Findings, Readers};
 use super::prerequisites::root;
+use super::stage::Stage;
 use super::wait::until;
-
-/// The variable that tells the test client which network namespace it must be in.
-const NAMESPACE_VARIABLE: &str = "IMDS_AUDIT_TEST_NAMESPACE";
 
 /// A private network with a simulated service in it, and the program watching.
 #[derive(Debug)]
 pub struct Scene {
-    /// The network.
-    pub network: Network,
-    /// What the service knows and does.
-    pub service: Handle,
+    /// The network, the service, and how clients are started.
+    pub stage: Stage,
     /// The program.
     pub audit: Audit,
-    /// What the service hands out and nobody else may.
-    pub secrets: Secrets,
-    home: TempDir,
-    _service: BackgroundService,
+}
+
+impl Deref for Scene {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        &self.stage
+    }
 }
 
 impl Scene {
@@ -65,6 +61,16 @@ impl Scene {
         Some((scene, endpoint))
     }
 
+    /// Makes a scene in which something happened before the program was started.
+    pub fn after<T>(act: impl FnOnce(&Stage) -> T) -> Option<(Self, T)> {
+        if !root() {
+            return None;
+        }
+        let stage = Stage::new(Topology::Direct, None);
+        let done = act(&stage);
+        Some((Self { stage, audit: Audit::start(&[])? }, done))
+    }
+
     fn of(
         start: impl FnOnce() -> Option<Audit>,
         topology: Topology,
@@ -74,56 +80,8 @@ impl Scene {
             return None;
         }
         // Before the audit: a new network is tried out by connecting, from the client's side.
-        let network = Network::new_or_loopback(topology).unwrap();
-        let audit = start()?;
-        let mut listeners = network.listeners().unwrap();
-        listeners.extend(address.map(|address| network.listen(address).unwrap()));
-        let secrets = Secrets::default();
-        let builder = Service::builder().settings(Settings::default()).secrets(secrets.clone());
-        let service = BackgroundService::start(builder, listeners).unwrap();
-        let home = tempfile::tempdir().unwrap();
-        Some(Self { network, service: service.handle(), audit, secrets, home, _service: service })
-    }
-
-    /// Prepares a client: in the network's namespace, and without this machine's settings.
-    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = self.network.command(program).unwrap();
-        command
-            .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("HOME", self.home.path())
-            .env("LANG", "C.UTF-8")
-            .env("AWS_DEFAULT_REGION", "us-east-1")
-            .env(NAMESPACE_VARIABLE, self.network.client_inode().to_string())
-            .current_dir(self.home.path());
-        command
-    }
-
-    /// Runs a client to its end.
-    pub fn run(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Caller {
-        self.start(program, arguments).wait()
-    }
-
-    /// Runs a client to its end, which is to be a success.
-    pub fn run_well(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Caller {
-        let caller = self.run(program, arguments);
-        assert!(caller.status.success(), "{caller:?}");
-        caller
-    }
-
-    /// Starts a client.
-    pub fn start(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Running {
-        self.start_command(self.command(program).args(arguments))
-    }
-
-    /// Starts a client that was prepared with [`Scene::command`].
-    pub fn start_command(&self, command: &mut Command) -> Running {
-        Running::start(command)
-    }
-
-    /// Gives the ground truth so far.
-    pub fn entries(&self) -> Vec<Entry> {
-        self.service.log().entries()
+        let stage = Stage::new(topology, address);
+        Some(Self { stage, audit: start()? })
     }
 
     /// Gives the events of this network so far, without those of others on the host.
@@ -131,12 +89,6 @@ impl Scene {
         let mut events = self.audit.events();
         events.retain(|event| is_of(event, self.network.client_inode()));
         events
-    }
-
-    /// Waits until the service has been asked so many requests.
-    pub fn wait_for_entries(&self, count: usize) {
-        let seen = until(|| (self.entries().len() >= count).then_some(()));
-        assert!(seen.is_some(), "{} of {count} requests came", self.entries().len());
     }
 
     /// Waits until the program has written so many events of this network.
@@ -157,10 +109,23 @@ impl Scene {
         self.compare(Readers::Gone)
     }
 
+    /// As [`Scene::finish_without_readers`], of a client that ends when its standard input does,
+    /// and whose network namespace is gone as soon as it has.
+    pub fn finish_without_network(self, client: Running, requests: usize) -> (Findings, Caller) {
+        let Self { stage, audit } = self;
+        let namespace = stage.network.client_inode();
+        let remains = stage.leave();
+        let caller = client.wait();
+        let log = remains.service.log();
+        let came = until(|| (log.entries().len() >= requests).then_some(()));
+        assert!(came.is_some(), "{} of {requests} requests came", log.entries().len());
+        (Findings::compare(log, audit.stop(), namespace, Readers::Gone), caller)
+    }
+
     fn compare(self, readers: Readers) -> Findings {
         let namespace = self.network.client_inode();
         let report = self.audit.stop();
-        Findings::compare(self.service.log(), report, namespace, readers)
+        Findings::compare(self.stage.service.log(), report, namespace, readers)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use imds_audit_tests::{Caller, Cgroup, Scene, become_user, public_copy, skip};
 use serde_json::json;
 
-use super::{CLIENT, GET_V1, PUT, SERVICE};
+use super::{CLIENT, GET_V1, SERVICE};
 
 const SHORT_LIVED: usize = 500;
 const AT_ONCE: usize = 8;
@@ -84,40 +84,4 @@ fn a_caller_of_another_user_is_reported_with_that_user() {
     findings.assert_sent_by(&caller);
     let process = &findings.exchanges[0].event["process"];
     assert_eq!((&process["uid"], &process["user"]), (&json!(65_534), &json!("nobody")));
-}
-
-#[test]
-fn a_program_started_between_connect_and_request_is_the_one_that_is_named() {
-    let Some(scene) = Scene::new() else { return };
-    let steps = ["connect", SERVICE, "exec", "send", GET_V1, "receive"];
-    let caller = scene.run_well(CLIENT, &steps);
-    let findings = scene.finish();
-    assert_eq!(findings.verdicts(), [("v1", "served")]);
-    let process = &findings.exchanges[0].event["process"];
-    assert_eq!(process["pid"], caller.pid);
-    assert_eq!(process["attribution"], "writer");
-    let arguments: Vec<_> = process["args"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|argument| argument.as_str().unwrap())
-        .collect();
-    assert_eq!(arguments[..2], [CLIENT, "fd"], "{process:#}");
-    assert_eq!(arguments[3..], ["send", GET_V1, "receive"], "{process:#}");
-}
-
-#[test]
-fn a_child_that_writes_on_its_parent_s_connection_is_the_one_that_is_named() {
-    let Some(scene) = Scene::new() else { return };
-    let steps =
-        ["connect", SERVICE, "send", PUT, "receive", "child", "pid", "send", GET_V1, "receive"];
-    let parent = scene.run_well(CLIENT, &steps);
-    let child: u64 = parent.stdout.trim().parse().unwrap();
-    let findings = scene.finish();
-    assert_eq!(findings.verdicts(), [("v2-token", "served"), ("v1", "served")]);
-    findings.exchanges[0].assert_sent_by(&parent);
-    let process = &findings.exchanges[1].event["process"];
-    assert_eq!(process["pid"], child, "{process:#}");
-    assert_eq!(process["attribution"], "writer");
-    assert_eq!(process["ancestors"][0]["pid"], parent.pid);
 }

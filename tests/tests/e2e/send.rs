@@ -1,0 +1,216 @@
+//! Every way to send: a table, one row a case, for each family of addresses.
+//!
+//! The law of a row: the requests in the service's log are the requests that are reported, each
+//! once, with the class and the outcome that the service says it had, and with the process that
+//! said of itself that it sends.
+
+use std::net::SocketAddr;
+
+use imds_audit::simulator::{SERVICE_V4, SERVICE_V6, Topology};
+use imds_audit_tests::{Caller, Findings, Scene, skip, text, until};
+use io_uring::IoUring;
+use serde_json::{Value, json};
+
+use super::{CLIENT, GET_V1, GET_V2, PUT};
+
+/// A request whose token comes last, behind 31 KiB of other headers.
+const LONG_V2: &str = "GET /latest/meta-data/instance-id HTTP/1.1\\r\\nHost: imds\\r\\n{padding}\
+                       {header}: {token}\\r\\n\\r\\n";
+
+/// Four requests that are sent at once.
+const PIPELINE: &str = concat!(
+    "GET /latest/meta-data/instance-id HTTP/1.1\\r\\nHost: imds\\r\\n\\r\\n",
+    "GET /latest/meta-data/ HTTP/1.1\\r\\nHost: imds\\r\\n{header}: {token}\\r\\n\\r\\n",
+    "GET /latest/no-such HTTP/1.1\\r\\nHost: imds\\r\\n\\r\\n",
+    "GET /latest/user-data HTTP/1.1\\r\\nHost: imds\\r\\n{header}: {token}\\r\\n\\r\\n",
+);
+
+/// What follows the opening of a connection where nothing else is the row's point.
+const ASK: [&str; 6] = ["send", PUT, "receive", "send", GET_V2, "receive"];
+const ASKED: [&str; 2] = ["v2-token", "v2"];
+
+/// Whether callers wait for their responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stay {
+    Patient,
+    Gone,
+}
+use Stay::{Gone, Patient};
+
+/// Defines a test for each row: its name, the steps of the client, in which `{address}` is the
+/// service's, the classes that they make, and whether the client waits for the responses.
+macro_rules! rows {
+    ($($(#[$meta:meta])* $name:ident: $steps:expr, $classes:expr, $stay:expr;)*) => {
+        $($(#[$meta])* #[test] fn $name() {
+            check(&$steps.concat(), &$classes.concat(), $stay);
+        })*
+    };
+}
+
+/// The first steps of every client.
+const OPEN: [&str; 3] = ["tell", "connect", "{address}"];
+const VIA: [&str; 2] = ["tell", "via"];
+const CONNECT: [&str; 2] = ["connect", "{address}"];
+
+rows! {
+    write: [&OPEN[..], &ASK, &["send", GET_V1, "receive"]], [&ASKED[..], &["v1"]], Patient;
+    writev_of_vectors_that_cut_every_name:
+        [&VIA[..], &["writev"], &CONNECT, &ASK], [ASKED], Patient;
+    send: [&VIA[..], &["send"], &CONNECT, &ASK], [ASKED], Patient;
+    sendmsg_of_vectors_that_cut_every_name:
+        [&VIA[..], &["sendmsg"], &CONNECT, &ASK], [ASKED], Patient;
+    sendmmsg: [&VIA[..], &["sendmmsg"], &CONNECT, &ASK], [ASKED], Patient;
+    sendfile: [&VIA[..], &["sendfile"], &CONNECT, &ASK], [ASKED], Patient;
+    splice: [&VIA[..], &["splice"], &CONNECT, &ASK], [ASKED], Patient;
+    zero_copy: [&VIA[..], &["zerocopy"], &CONNECT, &ASK], [ASKED], Patient;
+    more_to_come: [&VIA[..], &["more"], &CONNECT, &ASK], [ASKED], Patient;
+    io_uring: [&VIA[..], &["ring"], &CONNECT, &ASK], [ASKED], Patient;
+    io_uring_with_a_polling_thread: [&VIA[..], &["ring-poller"], &CONNECT, &ASK], [ASKED], Patient;
+    io_uring_in_a_worker_thread: [&VIA[..], &["ring-worker"], &CONNECT, &ASK], [ASKED], Patient;
+    one_byte_at_a_time: [&VIA[..], &["bytes"], &CONNECT, &ASK], [ASKED], Patient;
+
+    tcp_fast_open: [["tell", "fast", "{address}", PUT, "receive", "send", GET_V2, "receive"]],
+        [ASKED], Patient;
+    multipath_tcp: [&["tell", "multipath", "{address}"][..], &ASK], [ASKED], Patient;
+
+    a_head_of_31_kib_with_the_token_last:
+        [&OPEN[..], &["send", PUT, "receive", "send", LONG_V2, "receive"]], [ASKED], Patient;
+    a_head_of_31_kib_by_vectors: [
+        &VIA[..], &["writev"], &CONNECT, &["send", PUT, "receive", "send", LONG_V2, "receive"]
+    ], [ASKED], Patient;
+    several_requests_in_one_segment: [
+        &OPEN[..], &["send", PUT, "receive"], &["send", PIPELINE],
+        &["receive"; 4]
+    ], [["v2-token", "v1", "v2", "v1", "v2"]], Patient;
+    two_hundred_connections_at_once:
+        [["tell", "crowd", "200", "{address}", GET_V1]], [["v1"; 200]], Patient;
+
+    a_child_on_its_parent_s_connection: [
+        &OPEN[..], &["send", PUT, "receive", "child", "send", GET_V2, "receive"]
+    ], [ASKED], Patient;
+    a_process_that_was_handed_the_connection: [
+        &OPEN[..], &["send", PUT, "receive", "pass", "send", GET_V2, "receive"]
+    ], [ASKED], Patient;
+    a_thread_that_is_not_the_leader: [&OPEN[..], &["thread"], &ASK], [ASKED], Patient;
+    an_exec_between_connect_and_write: [&OPEN[..], &["exec"], &ASK], [ASKED], Patient;
+    an_exec_between_two_requests: [
+        &OPEN[..], &["send", PUT, "receive", "exec", "send", GET_V2, "receive"]
+    ], [ASKED], Patient;
+    a_vfork_child: [
+        &OPEN[..], &["send", PUT, "receive", "vfork", GET_V2, "receive", "send", GET_V1, "receive"]
+    ], [&ASKED[..], &["v1"]], Patient;
+    an_exit_right_after_the_write: [&OPEN[..], &["send", GET_V1]], [["v1"]], Gone;
+}
+
+#[test]
+fn a_connection_from_before_the_audit() {
+    let steps = [&OPEN[..], &["stdin"], &ASK].concat();
+    let opened = Scene::after(|stage| {
+        let callers = addresses(stage.network.ipv6()).map(|address| {
+            let caller = stage.start(CLIENT, &with_address(&steps, &address));
+            (address, caller)
+        });
+        let callers: Vec<_> = callers.collect();
+        let count = u64::try_from(callers.len()).unwrap();
+        let accepted = || (stage.service.log().counters().connections == count).then_some(());
+        assert!(until(accepted).is_some(), "the callers do not connect");
+        callers
+    });
+    let Some((scene, callers)) = opened else { return };
+    let said = callers.into_iter().map(|(address, caller)| (address, said(&caller.wait())));
+    let said: Vec<_> = said.collect();
+    judge(&scene.finish(), &said, &ASKED);
+}
+
+#[test]
+fn a_socket_in_a_namespace_that_is_gone_a_moment_later() {
+    let Some(scene) = Scene::new() else { return };
+    if scene.network.topology() == Topology::Loopback {
+        return skip("this kernel has no virtual Ethernet pairs: the service is in the namespace");
+    }
+    let address = SocketAddr::from((SERVICE_V4, 80)).to_string();
+    let steps = ["stdin", "tell", "connect", &address, "send", GET_V1];
+    let client = scene.start(CLIENT, &steps);
+    let (findings, caller) = scene.finish_without_network(client, 1);
+    judge(&findings, &[(address, said(&caller))], &["v1"]);
+}
+
+/// Has a client take a row's steps for each family of addresses, and judges what is reported.
+fn check(steps: &[&str], classes: &[&str], stay: Stay) {
+    if steps.iter().any(|step| step.starts_with("ring"))
+        && let Err(error) = IoUring::new(1)
+    {
+        return skip(&format!("io_uring is not to be had on this kernel: {error}"));
+    }
+    let Some(scene) = Scene::new() else { return };
+    let said: Vec<_> = addresses(scene.network.ipv6())
+        .map(|address| {
+            let caller = scene.run_well(CLIENT, &with_address(steps, &address));
+            (address, said(&caller))
+        })
+        .collect();
+    scene.wait_for_entries(classes.len() * said.len());
+    let findings = match stay {
+        Patient => scene.finish(),
+        Gone => scene.finish_without_readers(),
+    };
+    judge(&findings, &said, classes);
+}
+
+/// The service's addresses: of IPv4, of IPv6, and of IPv4 over a socket of IPv6.
+fn addresses(ipv6: bool) -> impl Iterator<Item = String> {
+    let all = [
+        SocketAddr::from((SERVICE_V4, 80)),
+        SocketAddr::from((SERVICE_V6, 80)),
+        SocketAddr::from((SERVICE_V4.to_ipv6_mapped(), 80)),
+    ];
+    if !ipv6 {
+        skip("this kernel has no IPv6; the rows run with IPv4 alone");
+    }
+    all.into_iter().filter(move |address| ipv6 || address.is_ipv4()).map(|a| a.to_string())
+}
+
+fn with_address<'a>(steps: &[&'a str], address: &'a str) -> Vec<&'a str> {
+    steps.iter().map(|step| if *step == "{address}" { address } else { step }).collect()
+}
+
+/// Reads who a client said it is, a line for each text that was sent.
+fn said(caller: &Caller) -> Vec<Value> {
+    assert!(caller.status.success(), "{caller:?}");
+    caller.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Compares each request with what its sender said of itself. Where fewer texts were sent than
+/// requests, several were in the last one.
+fn judge(findings: &Findings, said: &[(String, Vec<Value>)], classes: &[&str]) {
+    let expected: Vec<&str> = said.iter().flat_map(|_| classes).copied().collect();
+    let seen: Vec<_> = findings.verdicts().into_iter().map(|(class, _)| class).collect();
+    assert_eq!(seen, expected);
+    assert_eq!(findings.connections, [] as [Value; 0], "connections without a request");
+    for (exchanges, (address, senders)) in findings.exchanges.chunks(classes.len()).zip(said) {
+        let address: SocketAddr = address.parse().unwrap();
+        let senders = senders.iter().chain(std::iter::repeat(senders.last().unwrap()));
+        for (exchange, sender) in exchanges.iter().zip(senders) {
+            assert_eq!(who(&exchange.event["process"]), *sender, "{address} {exchange:#?}");
+            assert_eq!(text(&exchange.event, "/process/attribution"), "writer", "{exchange:#?}");
+            let network = &exchange.event["network"];
+            let family = if address.ip().to_canonical().is_ipv4() { "ipv4" } else { "ipv6" };
+            assert_eq!(network["family"], family, "{exchange:#?}");
+            let mapped = address.ip().to_canonical() != address.ip();
+            assert_eq!(network["mapped"] == true, mapped, "{exchange:#?}");
+        }
+    }
+}
+
+/// Gives of a reported process what a sender says of itself.
+fn who(process: &Value) -> Value {
+    let name = &process["name"];
+    json!({
+        "pid": process["pid"],
+        "tid": process["tid"],
+        "parent": process["ancestors"][0]["pid"],
+        "name": name,
+        "thread": process.get("thread_name").unwrap_or(name),
+        "args": process["args"],
+    })
+}
