@@ -10,7 +10,7 @@ use crate::{
     config::{Peer, audited},
     emit::Skip,
     kernel::{Pointer, netns},
-    snapshot::{identify_current, lost, write_current, write_helpers_only},
+    snapshot::{Actor, identify_current, lost, write_current, write_helpers_only},
     socket,
 };
 
@@ -119,8 +119,11 @@ fn report(context: &SockAddrContext, peer: &impl Peer, socket_version: u8) -> Re
         netns: kernel_socket.map_or(0, netns),
         reserved2: 0,
     };
-    let Some((current, task)) = identify_current() else {
-        return write_helpers_only(kind::CONNECT, cookie, &ends);
+    let (current, task) = match identify_current() {
+        Actor::Process(current, task) => (current, task),
+        // Who it opens the connection for is not known; the opening packet tells of it.
+        Actor::Kernel => return Err(Skip::Nothing),
+        Actor::Unknown => return write_helpers_only(kind::CONNECT, cookie, &ends),
     };
     if !write_current(kind::CONNECT, cookie, &ends, current, &task) {
         return Err(lost(kind::CONNECT));

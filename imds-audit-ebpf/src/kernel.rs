@@ -108,6 +108,18 @@ pub fn identify(task: Pointer) -> Option<Task> {
     })
 }
 
+/// `PF_KTHREAD` (`include/linux/sched.h`): the task is a thread of the kernel, and no process.
+///
+/// A thread that io_uring made for a process is none of these since Linux 5.12 (`PF_IO_WORKER`):
+/// it is one of the process's own.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
+/// Returns whether a task is a thread of the kernel, which acts for somebody else.
+#[inline(always)]
+pub fn is_kernel_thread(task: Pointer) -> bool {
+    task.read::<u32>(offset!(task_struct_flags)).is_some_and(|flags| flags & KERNEL_THREAD != 0)
+}
+
 /// Reads how often a task called `exec`. The field is a `u32` before Linux 5.6 and a `u64`
 /// since; its lower half serves for both.
 #[inline(always)]

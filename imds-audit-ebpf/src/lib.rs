@@ -300,6 +300,7 @@ pub const ABSENT: u32 = u32::MAX;
 pub struct Offsets {
     pub task_struct_tgid: u32,
     pub task_struct_pid: u32,
+    pub task_struct_flags: u32,
     pub task_struct_group_leader: u32,
     pub task_struct_real_parent: u32,
     pub task_struct_start_boottime: u32,
@@ -333,6 +334,7 @@ impl Offsets {
     pub const NONE: Self = Self {
         task_struct_tgid: ABSENT,
         task_struct_pid: ABSENT,
+        task_struct_flags: ABSENT,
         task_struct_group_leader: ABSENT,
         task_struct_real_parent: ABSENT,
         task_struct_start_boottime: ABSENT,

@@ -8,7 +8,7 @@ use crate::{
     emit::{Skip, count},
     kernel::{Pointer, is_owned},
     packet::{Packet, check, cookie, own_ends, own_socket, parse, write_part},
-    snapshot::{identify_current, write_current},
+    snapshot::{Actor, identify_current, write_current},
     socket::{self, REQUEST_ACKNOWLEDGMENT, Socket},
 };
 
@@ -65,7 +65,7 @@ fn note_current(context: &SkBuffContext, state: &mut Socket) -> bool {
     if !is_owned(socket) {
         return false;
     }
-    let Some((current, task)) = identify_current() else { return false };
+    let Actor::Process(current, task) = identify_current() else { return false };
     state.task = task;
     current.read_into(offset!(task_struct_comm), &mut state.comm);
     state.is_sent_by_task = 1;
@@ -82,7 +82,7 @@ fn note_current(context: &SkBuffContext, state: &mut Socket) -> bool {
 extern "C" fn write_sender(skb: *mut __sk_buff) -> u32 {
     let context = &SkBuffContext::new(skb);
     let cookie = cookie(context);
-    let Some((current, task)) = identify_current() else { return 1 };
+    let Actor::Process(current, task) = identify_current() else { return 1 };
     let Ok(ends) = own_ends(context) else { return 1 };
     if !write_current(kind::WRITER, cookie, &ends, current, &task) {
         return 0;

@@ -15,7 +15,7 @@ use crate::{
     bits::clamp,
     config::offset,
     emit::{Reservation, Skip},
-    kernel::{Pointer, exec_id, identify},
+    kernel::{Pointer, exec_id, identify, is_kernel_thread},
 };
 
 const FIXED: usize = size_of::<Snapshot>();
@@ -273,9 +273,26 @@ fn read_user<const SIZE: usize>(record: &Reservation<SIZE>, start: u64, count: u
     if result == 0 { count } else { 0 }
 }
 
-/// Returns who the current task is, where kernel memory may be read.
+/// Who acts.
+pub enum Actor {
+    /// A process: its acting task.
+    Process(Pointer, Task),
+    /// A thread of the kernel, on behalf of a process that it does not tell: a redirection between
+    /// sockets, Multipath TCP's worker, io_uring's threads before Linux 5.12.
+    Kernel,
+    /// Kernel memory may not be read.
+    Unknown,
+}
+
+/// Returns who the current task is.
 #[inline(always)]
-pub fn identify_current() -> Option<(Pointer, Task)> {
-    let current = Pointer::current_task()?;
-    Some((current, identify(current)?))
+pub fn identify_current() -> Actor {
+    let Some(current) = Pointer::current_task() else { return Actor::Unknown };
+    if is_kernel_thread(current) {
+        return Actor::Kernel;
+    }
+    match identify(current) {
+        Some(task) => Actor::Process(current, task),
+        None => Actor::Unknown,
+    }
 }

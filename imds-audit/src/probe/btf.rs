@@ -305,6 +305,7 @@ macro_rules! wanted {
 const WANTED: &[Wanted] = wanted![
     "task_struct" "tgid" => task_struct_tgid,
     "task_struct" "pid" => task_struct_pid,
+    "task_struct" "flags" => task_struct_flags,
     "task_struct" "group_leader" => task_struct_group_leader,
     "task_struct" "real_parent" => task_struct_real_parent,
     "task_struct" "start_boottime" => task_struct_start_boottime,

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 
 use imds_audit::simulator::{SERVICE_V4, SERVICE_V6, Topology};
-use imds_audit_tests::{Caller, Findings, Scene, skip, text, until};
+use imds_audit_tests::{Caller, Findings, Scene, skip, until};
 use io_uring::IoUring;
 use serde_json::{Value, json};
 
@@ -119,7 +119,7 @@ fn a_connection_from_before_the_audit() {
     let Some((scene, callers)) = opened else { return };
     let said = callers.into_iter().map(|(address, caller)| (address, said(&caller.wait())));
     let said: Vec<_> = said.collect();
-    judge(&scene.finish(), &said, &ASKED);
+    judge(&scene.finish(), &said, &ASKED, &["writer"; 2]);
 }
 
 #[test]
@@ -132,11 +132,29 @@ fn a_socket_in_a_namespace_that_is_gone_a_moment_later() {
     let steps = ["stdin", "tell", "connect", &address, "send", GET_V1];
     let client = scene.start(CLIENT, &steps);
     let (findings, caller) = scene.finish_without_network(client, 1);
-    judge(&findings, &[(address, said(&caller))], &["v1"]);
+    judge(&findings, &[(address, said(&caller))], &["v1"], &["writer"]);
+}
+
+#[test]
+fn a_thread_of_the_kernel_that_sends_for_a_process_that_wrote_before() {
+    let steps = [&OPEN[..], &["send", PUT, "receive", "redirect", GET_V2, "receive"]].concat();
+    let attributions = ["writer", "last-writer"];
+    check_attributed(&steps, &ASKED, Patient, &attributions);
+}
+
+#[test]
+fn a_thread_of_the_kernel_that_sends_for_a_process_that_only_connected() {
+    let steps = [&OPEN[..], &["redirect", GET_V1, "receive"]].concat();
+    check_attributed(&steps, &["v1"], Patient, &["connector"]);
+}
+
+/// Checks a row whose requests are all sent by whom the kernel sees sending.
+fn check(steps: &[&str], classes: &[&str], stay: Stay) {
+    check_attributed(steps, classes, stay, &vec!["writer"; classes.len()]);
 }
 
 /// Has a client take a row's steps for each family of addresses, and judges what is reported.
-fn check(steps: &[&str], classes: &[&str], stay: Stay) {
+fn check_attributed(steps: &[&str], classes: &[&str], stay: Stay, attributions: &[&str]) {
     if steps.iter().any(|step| step.starts_with("ring"))
         && let Err(error) = IoUring::new(1)
     {
@@ -154,7 +172,7 @@ fn check(steps: &[&str], classes: &[&str], stay: Stay) {
         Patient => scene.finish(),
         Gone => scene.finish_without_readers(),
     };
-    judge(&findings, &said, classes);
+    judge(&findings, &said, classes, attributions);
 }
 
 /// The service's addresses: of IPv4, of IPv6, and of IPv4 over a socket of IPv6.
@@ -182,7 +200,12 @@ fn said(caller: &Caller) -> Vec<Value> {
 
 /// Compares each request with what its sender said of itself. Where fewer texts were sent than
 /// requests, several were in the last one.
-fn judge(findings: &Findings, said: &[(String, Vec<Value>)], classes: &[&str]) {
+fn judge(
+    findings: &Findings,
+    said: &[(String, Vec<Value>)],
+    classes: &[&str],
+    attributions: &[&str],
+) {
     let expected: Vec<&str> = said.iter().flat_map(|_| classes).copied().collect();
     let seen: Vec<_> = findings.verdicts().into_iter().map(|(class, _)| class).collect();
     assert_eq!(seen, expected);
@@ -190,9 +213,9 @@ fn judge(findings: &Findings, said: &[(String, Vec<Value>)], classes: &[&str]) {
     for (exchanges, (address, senders)) in findings.exchanges.chunks(classes.len()).zip(said) {
         let address: SocketAddr = address.parse().unwrap();
         let senders = senders.iter().chain(std::iter::repeat(senders.last().unwrap()));
-        for (exchange, sender) in exchanges.iter().zip(senders) {
+        for ((exchange, sender), attribution) in exchanges.iter().zip(senders).zip(attributions) {
             assert_eq!(who(&exchange.event["process"]), *sender, "{address} {exchange:#?}");
-            assert_eq!(text(&exchange.event, "/process/attribution"), "writer", "{exchange:#?}");
+            assert_eq!(exchange.event["process"]["attribution"], *attribution, "{exchange:#?}");
             let network = &exchange.event["network"];
             let family = if address.ip().to_canonical().is_ipv4() { "ipv4" } else { "ipv6" };
             assert_eq!(network["family"], family, "{exchange:#?}");

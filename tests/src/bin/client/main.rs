@@ -22,11 +22,13 @@
 //! child          has a child go on with the rest, and waits for it
 //! pass           has a process go on with the rest that gets the connection over a Unix socket
 //! thread         has another thread go on with the rest
+//! redirect TEXT  has a thread of the kernel send text
 //! vfork TEXT     has a child send text that shares this process's memory
 //! ```
 
 mod others;
 mod ring;
+mod sockmap;
 mod stream;
 mod way;
 
@@ -79,6 +81,7 @@ fn run(mut client: Client, mut steps: VecDeque<String>) {
             }
             "pass" => exit(others::pass(&client, steps)),
             "thread" => return others::thread(move || run(client, steps)),
+            "redirect" => client.redirect(&operand()),
             "vfork" => client.vfork(&operand()),
             step => panic!("no such step: {step}"),
         }

@@ -10,6 +10,7 @@ use io_uring::IoUring;
 use rustix::net::{AddressFamily, SocketType, connect, ipproto, socket};
 
 use super::others::{Sender, vfork};
+use super::sockmap::Redirection;
 use super::way::{self, Way};
 
 /// Arguments do not name it: the program hides what follows it there.
@@ -27,6 +28,7 @@ const PADDING_LINE: usize = 1024;
 pub(super) struct Client {
     stream: Option<TcpStream>,
     ring: Option<IoUring>,
+    redirection: Option<Redirection>,
     received: Vec<u8>,
     pub(super) token: String,
     pub(super) way: Way,
@@ -37,7 +39,7 @@ impl Client {
     pub(super) fn new() -> Self {
         let token = env::var(TOKEN_VARIABLE).unwrap_or_default();
         let (way, received) = (Way::Write, Vec::new());
-        Self { stream: None, ring: None, received, token, way, tells: false }
+        Self { stream: None, ring: None, redirection: None, received, token, way, tells: false }
     }
 
     pub(super) fn connect(&mut self, address: &str) {
@@ -92,6 +94,14 @@ impl Client {
         if let Some(sender) = sender.filter(|_| self.tells) {
             say(&sender);
         }
+    }
+
+    pub(super) fn redirect(&mut self, text: &str) {
+        let text = self.expand(text);
+        self.tell();
+        let redirection = Redirection::to(self.stream.as_ref().unwrap());
+        (&mut redirection.entrance()).write_all(&text).unwrap();
+        self.redirection = Some(redirection);
     }
 
     pub(super) fn vfork(&mut self, text: &str) {
