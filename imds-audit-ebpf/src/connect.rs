@@ -4,11 +4,11 @@ use aya_ebpf::{
     EbpfContext, bindings::bpf_sock_addr, helpers::generated::bpf_get_socket_cookie,
     programs::SockAddrContext,
 };
-use imds_audit_ebpf::{Ends, kind};
+use imds_audit_ebpf::{COMM_LENGTH, Ends, Loss, kind};
 
 use crate::{
-    config::{Peer, audited},
-    emit::Skip,
+    config::{Peer, audited, offset},
+    emit::{Skip, blame},
     kernel::{Pointer, netns},
     snapshot::{Actor, identify_current, lost, write_current, write_helpers_only},
     socket,
@@ -125,11 +125,24 @@ fn report(context: &SockAddrContext, peer: &impl Peer, socket_version: u8) -> Re
         Actor::Kernel => return Err(Skip::Nothing),
         Actor::Unknown => return write_helpers_only(kind::CONNECT, cookie, &ends),
     };
+    if let Some(state) = socket::find(cookie) {
+        // The socket was connected before; what is remembered is of that connection.
+        // SAFETY: the pointer is to a map value, which lives as long as the program runs.
+        unsafe {
+            (*state).known = 0;
+            (*state).lost_requests = 0;
+        }
+    }
+    let mut comm = [0; COMM_LENGTH];
+    current.read_into(offset!(task_struct_comm), &mut comm);
     if !write_current(kind::CONNECT, cookie, &ends, current, &task) {
+        blame(Loss::Connect as u32, &task.process(), &comm);
         return Err(lost(kind::CONNECT));
     }
     if let Some(state) = socket::find_or_add(cookie) {
         socket::set_writer(state, &task);
+        // SAFETY: the pointer is to a map value, which lives as long as the program runs.
+        unsafe { (*state).comm = comm };
     }
     Ok(())
 }

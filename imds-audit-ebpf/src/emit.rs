@@ -10,9 +10,9 @@ use core::arch::asm;
 use aya_ebpf::{
     helpers::generated::{bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit},
     macros::map,
-    maps::{PerCpuArray, RingBuf},
+    maps::{LruHashMap, PerCpuArray, RingBuf},
 };
-use imds_audit_ebpf::Loss;
+use imds_audit_ebpf::{COMM_LENGTH, Loss, LossCount, LossKey, ProcessKey};
 
 /// Why an entry point has nothing to report.
 pub enum Skip {
@@ -34,17 +34,59 @@ static RECORDS: RingBuf = RingBuf::with_byte_size(2 << 20, 0);
 #[map]
 static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::ALL.len() as u32, 0);
 
+/// The most processes, times reasons, whose losses are told apart. The longest unused is
+/// forgotten; the counts of [`LOSSES`] hold without it.
+const MAX_LOSERS: u32 = 1024;
+
+/// Lost records by reason and process, as far as that is known.
+#[map]
+static LOSERS: LruHashMap<LossKey, LossCount> = LruHashMap::with_max_entries(MAX_LOSERS, 0);
+
+/// `BPF_NOEXIST`: another CPU that adds the same key at the same time must not be overwritten.
+const ONLY_NEW: u64 = 1;
+
+/// Counts a loss of a process, beside [`count`], which counts all.
+#[inline(always)]
+pub fn blame(loss: u32, process: &ProcessKey, comm: &[u8; COMM_LENGTH]) {
+    let ProcessKey { pid, start_time, exec_id } = *process;
+    if pid == 0 {
+        return;
+    }
+    let key = LossKey { loss, pid, start_time, exec_id };
+    if LOSERS.get_ptr_mut(key).is_none() {
+        // On failure the look-up below decides.
+        let _ = LOSERS.insert(key, LossCount { count: 0, comm: *comm }, ONLY_NEW);
+    }
+    if let Some(entry) = LOSERS.get_ptr_mut(key) {
+        // SAFETY: the pointer is to a map value, which lives as long as the program runs, and
+        // begins with the count.
+        unsafe { add_one(entry.cast()) };
+    }
+}
+
+/// Adds one to a counter that others may be adding to.
+///
+/// The target has no `fetch_add`: with a result it is an instruction of Linux 5.12, without one it
+/// has always been there.
+///
+/// # Safety
+/// The pointer must be to a counter.
+#[inline(always)]
+unsafe fn add_one(counter: *mut u64) {
+    // SAFETY: the caller's promise; the instruction writes nothing else.
+    unsafe {
+        asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
+    }
+}
+
 /// Counts a loss.
 #[inline(always)]
 pub fn count(loss: Loss) {
     if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
         // Two programs that interrupt each other between load and store would count one loss for
-        // two, so the addition is atomic. The target has no `fetch_add`: with a result it is an
-        // instruction of Linux 5.12, without one it has always been there.
-        // SAFETY: the pointer is to this CPU's counter, and the instruction writes nothing else.
-        unsafe {
-            asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
-        }
+        // two.
+        // SAFETY: the pointer is to this CPU's counter.
+        unsafe { add_one(counter) };
     }
 }
 

@@ -7,7 +7,7 @@
 //! | record | fixed part | followed by |
 //! |---|---|---|
 //! | [`Snapshot`] | 560 bytes | the process's argument bytes |
-//! | [`Segment`] | 128 bytes | payload bytes |
+//! | [`Segment`] | 136 bytes | payload bytes |
 //!
 //! A record lies in the ring in one of a few sizes; the bytes behind the counted ones are
 //! whatever was there before and must not be read.
@@ -197,8 +197,8 @@ pub struct Segment {
     pub ttl: u8,
     /// 1 when `task` is the task that sent the packet, in its own context.
     pub by_writer: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// 1 when the bytes are a request's first: see [`Loss::Request`].
+    pub begins: u8,
     /// When the packet passed: nanoseconds since boot.
     pub time: u64,
     /// The socket's cookie.
@@ -217,6 +217,11 @@ pub struct Segment {
     pub comm: [u8; COMM_LENGTH],
     /// The connection's ends.
     pub ends: Ends,
+    /// How many requests of this socket were counted as [`Loss::Request`] so far: what is missing
+    /// of the stream before this record is told there.
+    pub lost_requests: u32,
+    /// Zero.
+    pub reserved2: u32,
 }
 
 /// Bits of [`Segment::tcp_flags`] (RFC 9293, section 3.1).
@@ -239,7 +244,11 @@ pub enum Loss {
     Connect = 0,
     /// The ring was full for a snapshot of a writer.
     Writer = 1,
-    /// The ring was full for request bytes.
+    /// The ring was full for the first bytes of a request, which is therefore not reported.
+    ///
+    /// A request's first bytes are those of a packet that acknowledges more than the packet with
+    /// request bytes before it, or that begins with a method. Of several requests in one packet
+    /// one is counted.
     Request = 2,
     /// The ring was full for a response header.
     Response = 3,
@@ -247,17 +256,20 @@ pub enum Loss {
     Control = 4,
     /// A packet of an audited connection could not be read.
     Unreadable = 5,
+    /// The ring was full for further bytes of a request that is reported or counted already.
+    RequestRest = 6,
 }
 
 impl Loss {
     /// Every reason, in the order of its counter.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Connect,
         Self::Writer,
         Self::Request,
         Self::Response,
         Self::Control,
         Self::Unreadable,
+        Self::RequestRest,
     ];
 
     /// Returns the reason's name as events and metrics carry it.
@@ -269,8 +281,35 @@ impl Loss {
             Self::Response => "response",
             Self::Control => "control",
             Self::Unreadable => "unreadable",
+            Self::RequestRest => "request-rest",
         }
     }
+}
+
+/// Whose loss it was: the key of a [`LossCount`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct LossKey {
+    /// The [`Loss`].
+    pub loss: u32,
+    /// The process in the initial pid namespace.
+    pub pid: u32,
+    /// When it started: nanoseconds since boot.
+    pub start_time: u64,
+    /// How often it called `exec`.
+    pub exec_id: u64,
+}
+
+/// What of one process was lost for one reason.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct LossCount {
+    /// How much, in the reason's unit, since the process was last forgotten.
+    pub count: u64,
+    /// The name of the thread that acted, ended by a NUL.
+    pub comm: [u8; COMM_LENGTH],
 }
 
 /// An audited endpoint, in the read-only global `ENDPOINTS`.
@@ -370,7 +409,9 @@ const _: () = {
     assert!(size_of::<Ancestor>() == 40);
     assert!(size_of::<Ends>() == 48);
     assert!(size_of::<Endpoint>() == 24);
-    assert!(size_of::<Segment>() == 128);
+    assert!(size_of::<Segment>() == 136);
+    assert!(size_of::<LossKey>() == 24);
+    assert!(size_of::<LossCount>() == 24);
     assert!(size_of::<Snapshot>() == 560);
     assert!(offset_of!(Snapshot, ancestors) == 240);
 };

@@ -51,7 +51,7 @@ fn connect6(context: SockAddrContext) -> i32 {
 fn egress(context: SkBuffContext) -> i32 {
     match request::try_egress(&context) {
         Ok(length) => debug!(&context, "egress: {} request bytes", length),
-        Err(skip) => account(skip),
+        Err(skip) => account_packet(&context, skip),
     }
     ALLOW
 }
@@ -60,7 +60,7 @@ fn egress(context: SkBuffContext) -> i32 {
 fn ingress(context: SkBuffContext) -> i32 {
     match response::try_ingress(&context) {
         Ok(length) => debug!(&context, "ingress: {} header bytes", length),
-        Err(skip) => account(skip),
+        Err(skip) => account_packet(&context, skip),
     }
     ALLOW
 }
@@ -75,6 +75,15 @@ fn account(skip: Skip) {
         // Something that should have been reported and was not.
         Skip::Lost(loss) => count(loss),
     }
+}
+
+/// As [`account`], of a packet: for the process behind its socket.
+#[inline(always)]
+fn account_packet(context: &SkBuffContext, skip: Skip) {
+    if let Skip::Lost(loss) = skip {
+        packet::blame_sender(context.skb.skb, loss as u32);
+    }
+    account(skip);
 }
 
 #[cfg(not(test))]

@@ -13,7 +13,7 @@ use imds_audit_ebpf::{COMM_LENGTH, Ends, Loss, MAX_PAYLOAD, Segment, Task, kind,
 use crate::{
     bits::{clamp, opaque},
     config::{Peer, audited},
-    emit::{Reservation, Skip},
+    emit::{Reservation, Skip, blame},
     kernel::{Pointer, netns},
     socket,
 };
@@ -309,7 +309,7 @@ pub extern "C" fn write_part(skb: *mut __sk_buff, kind: u32, from: u32, count: u
         tcp_flags: packet.tcp_flags,
         ttl: packet.ttl,
         by_writer: 0,
-        reserved: 0,
+        begins: 0,
         // SAFETY: the helper has no arguments.
         time: unsafe { bpf_ktime_get_boot_ns() },
         socket: cookie(context),
@@ -322,7 +322,13 @@ pub extern "C" fn write_part(skb: *mut __sk_buff, kind: u32, from: u32, count: u
         task: Task { pid: 0, tid: 0, start_time: 0, exec_id: 0 },
         comm: [0; COMM_LENGTH],
         ends,
+        lost_requests: 0,
+        reserved2: 0,
     };
+    if let Some(state) = socket::find(record.socket) {
+        // SAFETY: the pointer is to a map value, which lives as long as the program runs.
+        record.lost_requests = unsafe { (*state).lost_requests };
+    }
     if count == 0 {
         return write_sized::<FIXED>(context, &record, 0, 0);
     }
@@ -338,6 +344,7 @@ pub extern "C" fn write_part(skb: *mut __sk_buff, kind: u32, from: u32, count: u
         if from.wrapping_add(count) != packet.length {
             record.tcp_flags &= !tcp_flags::FIN;
         }
+        record.begins = u8::from(from == 0);
         name_sender(&mut record);
     } else {
         // A response's flags have a record of their own.
@@ -355,11 +362,29 @@ pub extern "C" fn write_part(skb: *mut __sk_buff, kind: u32, from: u32, count: u
     }
 }
 
+/// Counts a loss for the process that sent over the packet's socket last; for the one that opened
+/// it, where none was seen to send. Returns nothing of meaning: it is a global function in the
+/// object, see [`write_part`], and those return a number.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn blame_sender(skb: *mut __sk_buff, loss: u32) -> u32 {
+    let context = &SkBuffContext::new(skb);
+    let Some(state) = socket::find(cookie(context)) else { return 0 };
+    // SAFETY: the pointer is to a map value, which lives as long as the program runs.
+    let state = unsafe { &*state };
+    let process = if state.task.pid == 0 { state.writer } else { state.task.process() };
+    blame(loss, &process, &state.comm);
+    0
+}
+
 #[inline(always)]
 fn name_sender(record: &mut Segment) {
     let Some(state) = socket::find(record.socket) else { return };
     // SAFETY: the pointer is to a map value, which lives as long as the program runs.
     let state = unsafe { &*state };
+    if state.begins == 0 {
+        record.begins = 0;
+    }
     if state.is_sent_by_task != 0 {
         record.by_writer = 1;
         record.task = state.task;

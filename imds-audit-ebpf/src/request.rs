@@ -1,15 +1,18 @@
 //! Egress: request bytes, and who sends them.
 
-use aya_ebpf::{bindings::__sk_buff, programs::SkBuffContext};
+use aya_ebpf::{
+    EbpfContext, bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes,
+    programs::SkBuffContext,
+};
 use imds_audit_ebpf::{Loss, MAX_CHUNKS, MAX_PAYLOAD, kind, tcp_flags};
 
 use crate::{
     config::offset,
     emit::{Skip, count},
     kernel::{Pointer, is_owned},
-    packet::{Packet, check, cookie, own_ends, own_socket, parse, write_part},
+    packet::{Packet, blame_sender, check, cookie, own_ends, own_socket, parse, write_part},
     snapshot::{Actor, identify_current, write_current},
-    socket::{self, REQUEST_ACKNOWLEDGMENT, Socket},
+    socket::{self, ASKED, REQUEST_ACKNOWLEDGMENT, Socket},
 };
 
 /// Reports a packet to the service. Returns how many request bytes it had.
@@ -23,10 +26,17 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         }
         return write_part(context.skb.skb, kind::REQUEST, 0, 0).or_lost(Loss::Control);
     }
-    if let Some(state) = socket::find_or_add(cookie(context)) {
+    let state = socket::find_or_add(cookie(context));
+    // Of a socket without a memory every packet counts as a request of its own.
+    let mut begins = true;
+    if let Some(state) = state {
         // SAFETY: the pointer is to a map value, which lives as long as the program runs; the
         // socket's lock keeps another sender out.
         let state = unsafe { &mut *state };
+        begins = begins_request(context, &packet, state);
+        state.begins = u32::from(begins);
+        state.asked = end_of(&packet);
+        state.known |= ASKED;
         if packet.tcp_flags & tcp_flags::ACK == 0 {
             // A first packet with bytes (TCP Fast Open): the service's answer to the opening will
             // tell where its responses begin.
@@ -40,8 +50,61 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
     let skb = context.skb.skb;
     if note_sender(skb) != 0 && write_sender(skb) == 0 {
         count(Loss::Writer);
+        blame_sender(skb, Loss::Writer as u32);
     }
-    write_chunks(context, &packet)
+    let lost = if begins { Loss::Request } else { Loss::RequestRest };
+    let written = write_chunks(context, &packet, lost);
+    if let (Err(Skip::Lost(Loss::Request)), Some(state)) = (&written, state) {
+        // SAFETY: as above.
+        let state = unsafe { &mut *state };
+        state.lost_requests = state.lost_requests.wrapping_add(1);
+    }
+    written
+}
+
+/// Returns the sequence number behind a packet's payload.
+#[inline(always)]
+fn end_of(packet: &Packet) -> u32 {
+    let opening = u32::from(packet.tcp_flags & tcp_flags::SYN != 0);
+    packet.sequence.wrapping_add(opening).wrapping_add(packet.length)
+}
+
+/// Returns whether a sequence number comes after another, across the wrap.
+#[inline(always)]
+fn is_after(number: u32, other: u32) -> bool {
+    number.wrapping_sub(other).wrapping_sub(1) < 1 << 31
+}
+
+/// Returns whether a packet has the first bytes of a request: see [`Loss::Request`].
+#[inline(always)]
+fn begins_request(context: &SkBuffContext, packet: &Packet, state: &Socket) -> bool {
+    if state.known & ASKED == 0 {
+        return true;
+    }
+    if !is_after(end_of(packet), state.asked) {
+        // It was sent before.
+        return false;
+    }
+    if state.known & REQUEST_ACKNOWLEDGMENT != 0
+        && is_after(packet.acknowledgment, state.request_acknowledgment)
+    {
+        return true;
+    }
+    METHODS.contains(&first_bytes(context, packet))
+}
+
+/// How the methods of requests begin that a metadata service is asked with, and a few more.
+const METHODS: [[u8; 4]; 6] = [*b"GET ", *b"PUT ", *b"HEAD", *b"POST", *b"DELE", *b"OPTI"];
+
+/// Returns the first four bytes of the payload, or zeroes where there are fewer.
+#[inline(always)]
+fn first_bytes(context: &SkBuffContext, packet: &Packet) -> [u8; 4] {
+    let mut bytes = [0; 4];
+    // SAFETY: the destination is ours and four bytes long; on failure the helper clears it.
+    unsafe {
+        bpf_skb_load_bytes(context.as_ptr(), packet.payload, (&raw mut bytes).cast(), 4);
+    }
+    bytes
 }
 
 /// Notes the task that sends the packet, if it leaves in that task's context. Returns 1 where a
@@ -95,20 +158,22 @@ extern "C" fn write_sender(skb: *mut __sk_buff) -> u32 {
 
 /// Writes a packet's payload as records of up to [`MAX_PAYLOAD`] bytes.
 ///
-/// Each but the last is full, so that the verifier knows where each one begins.
+/// Each but the last is full, so that the verifier knows where each one begins. `lost` is the loss
+/// that it is where the first has no room.
 #[inline(always)]
-fn write_chunks(context: &SkBuffContext, packet: &Packet) -> Result<u32, Skip> {
+fn write_chunks(context: &SkBuffContext, packet: &Packet, lost: Loss) -> Result<u32, Skip> {
     let full = MAX_PAYLOAD as u32;
     let mut chunk = 0;
     while chunk < MAX_CHUNKS as u32 {
         let from = chunk * full;
         let left = packet.length.wrapping_sub(from);
+        let loss = if chunk == 0 { lost } else { Loss::RequestRest };
         if left <= full {
-            write_part(context.skb.skb, kind::REQUEST, from, left).or_lost(Loss::Request)?;
+            write_part(context.skb.skb, kind::REQUEST, from, left).or_lost(loss)?;
             return Ok(packet.length);
         }
-        write_part(context.skb.skb, kind::REQUEST, from, full).or_lost(Loss::Request)?;
+        write_part(context.skb.skb, kind::REQUEST, from, full).or_lost(loss)?;
         chunk += 1;
     }
-    Err(Skip::Lost(Loss::Request))
+    Err(Skip::Lost(Loss::RequestRest))
 }

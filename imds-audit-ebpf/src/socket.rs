@@ -24,12 +24,16 @@ pub struct Socket {
     pub next_head: u32,
     /// Where a header that has begun goes on.
     pub continuation: u32,
-    /// Which of the three above hold.
+    /// Which of the three above hold, and `asked`.
     pub known: u32,
     /// 1 while the packet at hand leaves in the context of the task that sends it.
     pub is_sent_by_task: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The sequence number behind the last request bytes, if `ASKED`.
+    pub asked: u32,
+    /// How many of its requests were lost.
+    pub lost_requests: u32,
+    /// 1 while the packet at hand has the first bytes of a request.
+    pub begins: u32,
     /// The scanner's state at `continuation`.
     pub scan: Scan,
 }
@@ -88,6 +92,8 @@ pub const REQUEST_ACKNOWLEDGMENT: u32 = 1;
 pub const NEXT_HEAD: u32 = 2;
 /// `continuation` and `scan` hold.
 pub const CONTINUATION: u32 = 4;
+/// `asked` holds.
+pub const ASKED: u32 = 8;
 
 impl Socket {
     /// A socket of which nothing is known.
@@ -100,7 +106,9 @@ impl Socket {
         continuation: 0,
         known: 0,
         is_sent_by_task: 0,
-        reserved: 0,
+        asked: 0,
+        lost_requests: 0,
+        begins: 0,
         scan: Scan::NONE,
     };
 }

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail};
 const PROGRAMS: [&str; 4] =
     ["cgroup/connect4", "cgroup/connect6", "cgroup_skb/egress", "cgroup_skb/ingress"];
 /// The maps and the read-only globals that userspace looks up by name.
-const SYMBOLS: [&str; 6] = ["RECORDS", "LOSSES", "SOCKETS", "ENDPOINTS", "READ_KERNEL", "OFFSETS"];
+const SYMBOLS: [&str; 7] =
+    ["RECORDS", "LOSSES", "LOSERS", "SOCKETS", "ENDPOINTS", "READ_KERNEL", "OFFSETS"];
 /// The licence under which the kernel lets the programs call its helpers.
 const LICENSE: &[u8] = b"Dual MIT/GPL\0";
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::class::{self, Outcome, TOKEN_HEADER, Verdict};
 use super::client::Client;
 use super::event::{
-    Ancestor, Attribution, Container, Family, Http, Imds, Network, Pod, Process, RequestEvent,
-    Time, UnknownReason,
+    Ancestor, Attribution, Container, Family, Http, Imds, LossProcess, Network, Pod, Process,
+    RequestEvent, Time, UnknownReason,
 };
 use super::limit::{self, bound};
 use super::redact;
@@ -170,6 +170,13 @@ pub fn request(
             .map(|agent| redact::known(agent, token))
             .and_then(|agent| Client::from_user_agent(&agent)),
     }
+}
+
+/// Makes the process of a loss, from the name of its thread that acted, ended by a NUL.
+pub fn loser(pid: u32, comm: &[u8]) -> LossProcess {
+    let name = comm.split(|&byte| byte == 0).next().filter(|name| !name.is_empty());
+    let clean = Clean { token: b"" };
+    LossProcess { pid, name: name.map(|name| clean.text(name, bound::NAME)) }
 }
 
 /// Makes the part of an event that says who it was.

@@ -372,12 +372,24 @@ pub struct LossEvent {
 /// A loss: how much of what, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Loss {
-    /// Why, such as `ring-full` or `output`.
+    /// Why, such as `request` or `output`.
     pub reason: Cow<'static, str>,
     /// What was lost.
     pub what: LossUnit,
     /// How many, since the last such event (in `stop`: in all).
     pub count: u64,
+    /// Whose it was, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<LossProcess>,
+}
+
+/// A process of which something was lost.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct LossProcess {
+    /// The process in the initial pid namespace.
+    pub pid: u32,
+    /// The name of the thread that acted.
+    pub name: Option<String>,
 }
 
 /// What can be lost.
@@ -394,7 +406,7 @@ pub enum LossUnit {
     Processes,
     /// Events that could not be written.
     Events,
-    /// Requests that were not seen as such.
+    /// Requests that no event tells of. Several that were sent in one packet count once.
     Requests,
 }
 

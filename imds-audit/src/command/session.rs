@@ -1,21 +1,19 @@
 //! A live audit: records in, events out.
 
-use std::{
-    collections::BTreeMap, fs, future::Future, io::Write, os::unix::fs::MetadataExt, pin::pin,
-    time::Duration,
-};
+mod losses;
+
+use std::{fs, future::Future, io::Write, os::unix::fs::MetadataExt, pin::pin, time::Duration};
 
 use anyhow::Context;
+use losses::Told;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     audit::{
         auditor::{Auditor, Clock},
-        event::{
-            Body, Event, Fallback, Loss, LossEvent, LossUnit, StartEvent, StopEvent, StopReason,
-        },
+        event::{Body, Event, Fallback, LossEvent, StartEvent, StopEvent, StopReason},
     },
-    flow::{Counters, Limits, Timestamp},
+    flow::{Limits, Timestamp},
     output::{
         sink::{Sink, output_loss},
         summary::Summary,
@@ -25,7 +23,7 @@ use crate::{
         host::Host,
         loader::{Options, Program},
         record::Record,
-        source::{Losses, Source},
+        source::Source,
     },
     process::{Processes, Record as ProcessRecord, Roots},
 };
@@ -41,10 +39,8 @@ pub struct Session<W> {
     /// What is counted, and what is written where.
     desk: Desk<W>,
     /// The losses that were told.
-    told: Losses,
-    counted: Counters,
+    told: Told,
     malformed: u64,
-    malformed_told: u64,
     started: Timestamp,
 }
 
@@ -126,10 +122,8 @@ impl<W: Write> Session<W> {
             processes,
             auditor,
             desk: Desk { sink, summary: Summary::default(), networks: None, closed: false },
-            told: Losses::default(),
-            counted: Counters::default(),
+            told: Told::default(),
             malformed: 0,
-            malformed_told: 0,
             started: now(),
         };
         let event = session.start_event(options, roots);
@@ -213,60 +207,19 @@ impl<W: Write> Session<W> {
         reached
     }
 
-    /// Writes a `loss` event for each reason whose count has grown.
+    /// Writes a `loss` event for each reason and process whose count has grown.
     fn tell_losses(&mut self) {
         let time = self.auditor.clock().time(now());
-        let mut grown: BTreeMap<(&'static str, LossUnit), u64> = BTreeMap::new();
-        match self.source.losses() {
-            Ok(losses) => {
-                let counts = losses.iter().zip(&mut self.told);
-                for (reason, (count, told)) in imds_audit_ebpf::Loss::ALL.into_iter().zip(counts) {
-                    let unit = match reason {
-                        imds_audit_ebpf::Loss::Connect | imds_audit_ebpf::Loss::Writer => {
-                            LossUnit::Processes
-                        }
-                        _ => LossUnit::Records,
-                    };
-                    grow(&mut grown, (reason.name(), unit), *count, told);
-                }
-            }
-            Err(error) => log::warn!("the loss counters cannot be read error={error}"),
-        }
-        if !grown.is_empty() {
+        let lost = self.source.take_losses().unwrap_or_else(|error| {
+            log::warn!("the loss counters cannot be read error={error}");
+            Vec::new()
+        });
+        if !lost.is_empty() {
             // Before anything expires: what is open now may have been answered unseen.
             self.auditor.lost();
         }
-        grow(
-            &mut grown,
-            ("malformed", LossUnit::Records),
-            self.malformed,
-            &mut self.malformed_told,
-        );
-        let counters = self.auditor.counters();
-        let Counters { evicted, held_overflows, pending_overflows, unpaired_responses, .. } =
-            counters;
-        for (reason, unit, count, told) in [
-            // The service answered something that was not seen to be a request: one inside what
-            // another request declared as its body, say.
-            (
-                "unpaired",
-                LossUnit::Requests,
-                unpaired_responses,
-                &mut self.counted.unpaired_responses,
-            ),
-            ("evicted", LossUnit::Connections, evicted, &mut self.counted.evicted),
-            ("held", LossUnit::Bytes, held_overflows, &mut self.counted.held_overflows),
-            (
-                "pending",
-                LossUnit::Connections,
-                pending_overflows,
-                &mut self.counted.pending_overflows,
-            ),
-        ] {
-            grow(&mut grown, (reason, unit), count, told);
-        }
-        for ((reason, what), count) in grown {
-            let loss = Loss { reason: reason.into(), what, count };
+        let told = self.told.grown(self.auditor.counters(), self.malformed);
+        for loss in losses::of_kernel(&lost).into_iter().chain(told) {
             self.desk.take(&Event::from(Body::Loss(LossEvent { time, loss })));
         }
     }
@@ -354,20 +307,6 @@ fn release_memory() {
     // SAFETY: the function only looks at the allocator's own state.
     unsafe {
         libc::malloc_trim(0);
-    }
-}
-
-/// Adds what a count has grown by since it was last told.
-fn grow(
-    grown: &mut BTreeMap<(&'static str, LossUnit), u64>,
-    key: (&'static str, LossUnit),
-    count: u64,
-    told: &mut u64,
-) {
-    let more = count.saturating_sub(*told);
-    if more > 0 {
-        grown.insert(key, more);
-        *told = count;
     }
 }
 

@@ -71,6 +71,10 @@ pub(super) struct Connection {
     ended: bool,
     pipelines: bool,
     last_asked: Option<u64>,
+    /// How many of its requests were lost and counted, by the newest segment.
+    lost_requests: u32,
+    /// How many of them have been answered, or never will be.
+    settled: u32,
     early: Option<Answer>,
     pending: VecDeque<Pending>,
     deferred: VecDeque<Deferred>,
@@ -103,6 +107,8 @@ impl Connection {
             ended: false,
             pipelines: false,
             last_asked: None,
+            lost_requests: 0,
+            settled: 0,
             early: None,
             pending: VecDeque::new(),
             deferred: VecDeque::new(),
@@ -164,6 +170,8 @@ impl Connection {
         self.active = self.active.max(segment.time);
         self.ends.source = self.ends.source.or(segment.ends.source);
         self.ends.netns = self.ends.netns.or(segment.ends.netns);
+        self.lost_requests = self.lost_requests.max(segment.lost_requests);
+        self.used |= self.lost_requests > 0;
         match segment.direction {
             Direction::Request => self.request_segment(segment, context),
             Direction::Response => self.response_segment(segment, context),
@@ -182,8 +190,14 @@ impl Connection {
                 self.fate = Some(Fate::Accepted);
             }
         }
-        let tag =
-            Tag { time: segment.time, writer: segment.writer, acknowledged, ttl: segment.ttl };
+        let tag = Tag {
+            time: segment.time,
+            writer: segment.writer,
+            acknowledged,
+            ttl: segment.ttl,
+            lost: segment.lost_requests,
+            begins: segment.begins,
+        };
         let data = segment.sequence.wrapping_add(u32::from(segment.syn));
         if segment.syn && self.opening.is_none() {
             self.opening = Some(segment.sequence);
@@ -198,6 +212,9 @@ impl Connection {
             self.hand_out(asked.begun, asked.head, Response::Unobserved, context);
         }
         let position = self.requests.stream.position(data);
+        if !segment.payload.is_empty() {
+            self.requests.doubt_end(position.saturating_add(segment.payload.len() as u64));
+        }
         if !self.requests.stream.insert(position, segment.payload, tag) {
             context.counters.held_overflows += 1;
             self.pump(segment.time, context);
@@ -226,7 +243,14 @@ impl Connection {
             }
             self.requests.responses_begin(position);
         }
-        let tag = Tag { time: segment.time, writer: None, acknowledged: None, ttl: segment.ttl };
+        let tag = Tag {
+            time: segment.time,
+            writer: None,
+            acknowledged: None,
+            ttl: segment.ttl,
+            lost: segment.lost_requests,
+            begins: segment.begins,
+        };
         let length = segment.length.max(u32::try_from(segment.payload.len()).unwrap_or(u32::MAX));
         let acknowledged = match segment.acknowledgment {
             Some(number) if self.requests.stream.next().is_some() => {
@@ -280,7 +304,10 @@ impl Connection {
         loop {
             if let Some(asked) = self.requests.advance() {
                 self.asked(asked, context);
-            } else if let Some(answer) = self.responses.advance() {
+                continue;
+            }
+            context.counters.doubtful_requests += self.requests.take_doubtful();
+            if let Some(answer) = self.responses.advance() {
                 self.answered(answer, context);
             } else if let Some(deferred) = self.take_deferred() {
                 let Deferred { position, tag, length, fin, payload, .. } = deferred;

@@ -76,6 +76,9 @@ pub struct Counters {
     pub late_responses: u64,
     /// Responses that answer no request that was seen.
     pub unpaired_responses: u64,
+    /// Segments that begin a request by the judgement of whoever saw them pass, and were not
+    /// taken for one, because bytes before them were lost and they do not prove it themselves.
+    pub doubtful_requests: u64,
 }
 
 impl Timestamp {

@@ -86,6 +86,13 @@ pub struct Segment<'a> {
     pub ttl: Option<u8>,
     /// The task that sent it, where that is certain.
     pub writer: Option<Task>,
+    /// Whether it has the first bytes of a request, by the judgement of whoever counts
+    /// `lost_requests`; false where nobody does. Where we cannot tell, after bytes were lost, a
+    /// request that began before our eyes is then at least counted.
+    pub begins: bool,
+    /// How many requests of the connection were lost so far on their way to us and counted where
+    /// that happened. They are not handed out a second time, as a gap. 0 where nobody counts.
+    pub lost_requests: u32,
 }
 
 /// A request with what came of it.

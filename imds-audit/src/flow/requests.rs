@@ -25,8 +25,8 @@ pub(super) struct Asked {
     pub(super) head: Result<RequestHead, Unreadable>,
     /// When the last byte of its head passed.
     pub(super) completed: Timestamp,
-    /// Requests before it may have gone unseen.
-    pub(super) resynchronised: bool,
+    /// Requests before it may have gone unseen: so many had been lost and counted.
+    pub(super) resynchronised: Option<u32>,
 }
 
 enum State {
@@ -53,8 +53,21 @@ pub(super) struct Requests {
     fin: Option<u64>,
     last_acknowledged: Option<u64>,
     last_writer: Option<Task>,
-    resynchronised: bool,
+    resynchronised: Option<u32>,
     not_http: bool,
+    /// How many requests were lost and counted elsewhere, of those before the next byte.
+    accounted: u32,
+    /// How many requests may still be answered that are neither handed out to wait for their
+    /// response nor counted elsewhere.
+    owed: u32,
+    /// Segments that look like requests but may be part of one that was lost.
+    doubtful: u64,
+    /// It is for lost bytes that it is unknown where the next request begins.
+    gapped: bool,
+    /// The end was not seen: a byte that is missing was taken for it.
+    guessed_end: bool,
+    /// The next bytes are of a request that was handed out when they came.
+    joined: bool,
 }
 
 impl Requests {
@@ -66,8 +79,14 @@ impl Requests {
             fin: None,
             last_acknowledged: None,
             last_writer: None,
-            resynchronised: false,
+            resynchronised: None,
             not_http: false,
+            accounted: 0,
+            owed: 0,
+            doubtful: 0,
+            gapped: false,
+            guessed_end: false,
+            joined: false,
         }
     }
 
@@ -82,14 +101,23 @@ impl Requests {
     pub(super) fn join(&mut self, sequence: u32, payload: &[u8], tag: Tag) -> Option<Asked> {
         let evident = begins_request(payload);
         // A keep-alive probe carries one byte that was sent before.
-        if !evident && payload.len() <= 1 {
+        if !evident && payload.len() <= 1 && !tag.begins {
             return None;
         }
         self.open(sequence);
+        self.accounted = tag.lost;
         if evident {
             return None;
         }
         self.state = State::Unsynced;
+        // Its response answers no request that waits.
+        self.owed = 1;
+        self.gapped = true;
+        if tag.lost > 0 && !tag.begins {
+            // Its beginning was lost and counted.
+            return None;
+        }
+        self.joined = true;
         let begun = self.begin(tag);
         Some(self.asked(begun, Err(Unreadable::Cut), tag.time))
     }
@@ -104,6 +132,16 @@ impl Requests {
         self.fin.get_or_insert(position);
     }
 
+    /// Takes note of bytes that end at `position`: an end before them that was guessed was none.
+    pub(super) fn doubt_end(&mut self, position: u64) {
+        if self.guessed_end && self.fin.is_some_and(|fin| fin < position) {
+            self.guessed_end = false;
+            self.fin = None;
+            self.state = State::Unsynced;
+            self.gapped = true;
+        }
+    }
+
     /// Takes what follows for something else than HTTP.
     pub(super) fn silence(&mut self) {
         self.state = State::Quiet;
@@ -112,6 +150,15 @@ impl Requests {
     /// Returns whether a request has begun that is not complete.
     pub(super) fn within_head(&self) -> bool {
         matches!(self.state, State::Head(..))
+    }
+
+    /// Returns whether a response that begins at `position` came before the request that has begun
+    /// was sent: its caller had acknowledged it.
+    pub(super) fn began_after(&self, position: u64) -> bool {
+        match &self.state {
+            State::Head(_, begun) => begun.acknowledged > Some(position),
+            _ => false,
+        }
     }
 
     /// Returns whether the caller has sent all that it will send, and we have seen it.
@@ -156,20 +203,27 @@ impl Requests {
     }
 
     /// Gives up the bytes that are missing before `position`. Returns the request that they
-    /// belonged to, where there certainly was one.
-    pub(super) fn give_up(&mut self, position: u64, time: Timestamp) -> Option<Asked> {
+    /// belonged to, where there certainly was one that was not counted elsewhere: `lost` were by
+    /// now.
+    pub(super) fn give_up(&mut self, position: u64, time: Timestamp, lost: u32) -> Option<Asked> {
         let next = self.stream.next().filter(|&next| next < position)?;
+        let lost = self.stream.lost_before_held().unwrap_or(lost);
+        let counted = lost.saturating_sub(self.accounted);
+        self.accounted = self.accounted.max(lost);
         let held = self.stream.beyond_gap().map(|(held, _)| held);
         if held.is_none() && position == next.saturating_add(1) && !self.within_head() {
             // One byte that is acknowledged and was never seen is the end's.
             self.finish(next);
+            self.guessed_end = true;
             self.stream.seek(position);
             return None;
         }
         self.stream.seek(held.map_or(position, |held| held.min(position)).max(next));
-        let tag = Tag { time, writer: None, acknowledged: None, ttl: None };
+        let tag = Tag { time, writer: None, acknowledged: None, ttl: None, lost, begins: false };
+        self.gapped = true;
         match mem::replace(&mut self.state, State::Unsynced) {
             State::Head(_, begun) => Some(self.asked(begun, Err(Unreadable::Lost), time)),
+            State::Idle if counted > 0 => None,
             State::Idle => {
                 let begun = self.begin(tag);
                 Some(self.asked(begun, Err(Unreadable::Lost), time))
@@ -180,6 +234,20 @@ impl Requests {
             }
             State::Chunked(_) | State::Unsynced => None,
         }
+    }
+
+    /// Takes one of the requests for answered whose response nobody waits for. Returns whether
+    /// there was one.
+    pub(super) fn is_owed(&mut self) -> bool {
+        let owed = self.owed > 0;
+        self.owed = self.owed.saturating_sub(1);
+        owed
+    }
+
+    /// Returns how many segments looked like requests and were not taken for such, since the last
+    /// call.
+    pub(super) fn take_doubtful(&mut self) -> u64 {
+        mem::take(&mut self.doubtful)
     }
 
     /// Ends the stream where it stands. Returns the request that was cut by it.
@@ -259,10 +327,18 @@ impl Requests {
             State::Unsynced => {
                 let newer = tag.acknowledged.is_some()
                     && self.last_acknowledged.is_none_or(|last| tag.acknowledged > Some(last));
-                if piece.first && newer && begins_request(piece.bytes()) {
+                let evident = piece.first && begins_request(piece.bytes());
+                if evident && newer {
                     self.state = State::Idle;
-                    self.resynchronised = true;
+                    self.resynchronised = Some(self.accounted);
+                    self.owed = 0;
+                    self.gapped = false;
                 } else {
+                    let handed_out = mem::take(&mut self.joined);
+                    if piece.first && tag.begins && self.gapped && !handed_out {
+                        self.doubtful += 1;
+                        self.owed = self.owed.saturating_add(1);
+                    }
                     piece.advance(usize::MAX);
                 }
                 None

@@ -9,6 +9,8 @@ use super::stream::{Stream, Tag};
 
 /// A response head.
 pub(super) struct Answer {
+    /// Where it begins.
+    pub(super) position: u64,
     pub(super) time: Timestamp,
     pub(super) ttl: Option<u8>,
     pub(super) head: ResponseHead,
@@ -28,6 +30,8 @@ enum State {
 pub(super) struct Responses {
     stream: Stream,
     state: State,
+    /// Where the head begins that is expected or being read.
+    head_at: u64,
     head_limit: usize,
     fin: Option<u64>,
     /// How much the caller is known to have received.
@@ -43,6 +47,7 @@ impl Responses {
         Self {
             stream: Stream::new(held_limit),
             state: State::Head(HeadParser::new(Kind::Response, head_limit), None),
+            head_at: 0,
             head_limit,
             fin: None,
             heard: None,
@@ -58,6 +63,7 @@ impl Responses {
     /// Expects a head at `position`.
     pub(super) fn expect(&mut self, position: u64) {
         self.stream.seek(position);
+        self.head_at = position;
         self.state = State::Head(HeadParser::new(Kind::Response, self.head_limit), None);
         self.gap_since = None;
     }
@@ -215,7 +221,7 @@ impl Responses {
         match mem::replace(&mut self.state, State::Unsynced) {
             State::Head(parser, _) => {
                 let head = parser.into_response(whole)?;
-                Some(Answer { time: first.time, ttl: first.ttl, head })
+                Some(Answer { position: self.head_at, time: first.time, ttl: first.ttl, head })
             }
             _ => None,
         }

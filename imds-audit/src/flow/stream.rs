@@ -22,6 +22,10 @@ pub(super) struct Tag {
     /// How much the sender had received of the other direction.
     pub(super) acknowledged: Option<u64>,
     pub(super) ttl: Option<u8>,
+    /// How many requests were lost and counted before it: see [`super::Segment::lost_requests`].
+    pub(super) lost: u32,
+    /// See [`super::Segment::begins`].
+    pub(super) begins: bool,
 }
 
 /// Bytes that came in one segment.
@@ -78,6 +82,12 @@ impl Stream {
     pub(super) fn beyond_gap(&self) -> Option<(u64, Timestamp)> {
         let (&position, piece) = self.held.first_key_value()?;
         Some((position, piece.tag.time))
+    }
+
+    /// Returns how many requests were lost and counted before the first byte that is held behind
+    /// a gap.
+    pub(super) fn lost_before_held(&self) -> Option<u32> {
+        self.held.first_key_value().map(|(_, piece)| piece.tag.lost)
     }
 
     pub(super) fn cost(&self) -> usize {

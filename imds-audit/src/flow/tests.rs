@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::*;
 
 mod laws;
+mod losses;
 
 const ISN: u32 = 0xffff_fff0;
 const SERVICE: u32 = 7_000;
@@ -35,6 +36,8 @@ struct Packet {
     syn: bool,
     fin: bool,
     rst: bool,
+    begins: bool,
+    lost: u32,
 }
 
 impl Rig {
@@ -74,6 +77,8 @@ impl Rig {
             payload: &packet.payload,
             ttl: packet.response.then_some(64),
             writer: None,
+            begins: packet.begins,
+            lost_requests: packet.lost,
         };
         self.tracker.segment(&segment, &mut |f| self.findings.push(f));
     }

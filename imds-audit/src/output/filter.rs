@@ -57,7 +57,7 @@ mod tests {
         let request = Body::from(example());
         let loss = Body::from(LossEvent {
             time: request.time(),
-            loss: Loss { reason: "output".into(), what: LossUnit::Events, count: 1 },
+            loss: Loss { reason: "output".into(), what: LossUnit::Events, count: 1, process: None },
         });
         let v2: Only = "v2, v2-token".parse().unwrap();
         assert!(!v2.admits(&request));

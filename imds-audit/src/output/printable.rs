@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthChar;
 
+use crate::audit::event::Loss;
 use crate::audit::limit::CUT;
 
 /// Returns text with every character escaped that a terminal acts on or that hides or reorders
@@ -30,6 +31,15 @@ pub fn word(text: &str) -> String {
 pub fn command(args: &[String]) -> String {
     let words: Vec<String> = args.iter().map(|argument| word(argument)).collect();
     words.join(" ")
+}
+
+/// Returns a loss in a few words: how much of what, why, and whose it was.
+pub fn loss(loss: &Loss) -> String {
+    let Loss { reason, what, count, process } = loss;
+    let whose = process.as_ref().map_or_else(String::new, |process| {
+        format!(", {}[{}]", process.name.as_deref().map_or("?".to_owned(), word), process.pid)
+    });
+    format!("{count} {} ({}{whose})", what.name(), escape(reason))
 }
 
 /// Cuts text to `width` columns of a terminal, the last one a mark; 0 leaves nothing.

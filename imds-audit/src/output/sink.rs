@@ -93,7 +93,8 @@ impl<W: Write> Sink<W> {
 
 /// Makes the loss of events that could not be written.
 pub const fn output_loss(count: u64) -> Loss {
-    Loss { reason: std::borrow::Cow::Borrowed("output"), what: LossUnit::Events, count }
+    let reason = std::borrow::Cow::Borrowed("output");
+    Loss { reason, what: LossUnit::Events, count, process: None }
 }
 
 #[cfg(test)]

@@ -138,8 +138,7 @@ impl Summary {
         self.write_totals(page)?;
         self.write_callers(page)?;
         for loss in self.losses() {
-            let reason = printable::escape(&loss.reason);
-            writeln!(page, "lost: {} {} ({reason})", loss.count, loss.what.name())?;
+            writeln!(page, "lost: {}", printable::loss(&loss))?;
         }
         writeln!(page, "{}", self.verdict(observed))
     }
@@ -321,7 +320,8 @@ in 1h 1 IMDSv1 request was served, to 1 caller; nothing was lost or unobserved
         let mut summary = Summary::default();
         summary.add(&request(Class::Unknown, Outcome::Unobserved, "x"));
         let time = tests::example().time;
-        let loss = Loss { reason: "ring-full".into(), what: LossUnit::Records, count: 7 };
+        let loss =
+            Loss { reason: "ring-full".into(), what: LossUnit::Records, count: 7, process: None };
         summary.add(&Event::from(Body::Loss(LossEvent { time, loss })));
         let page = summary.render(HOUR);
         assert!(page.contains("lost: 7 records (ring-full)\n"), "{page}");

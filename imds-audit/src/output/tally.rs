@@ -3,16 +3,23 @@
 use std::collections::BTreeMap;
 
 use crate::audit::class::{Class, Outcome};
-use crate::audit::event::{Body, Loss, LossUnit, RequestEvent, Totals};
+use crate::audit::event::{Body, Loss, LossProcess, LossUnit, RequestEvent, Totals};
 
 /// The number of different losses that are told apart; further ones are added to `other`.
 const MAX_LOSSES: usize = 64;
+
+/// The number of processes and reasons together that are told apart; of further processes what
+/// they lost is added to that of nobody in particular.
+const MAX_LOSERS: usize = 256;
+
+/// Why, of what, and whose.
+type LossKey = (String, LossUnit, Option<LossProcess>);
 
 /// What was seen and what was lost.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     totals: Totals,
-    losses: BTreeMap<(String, LossUnit), u64>,
+    losses: BTreeMap<LossKey, u64>,
 }
 
 impl Tally {
@@ -30,8 +37,11 @@ impl Tally {
 
     /// Counts a loss.
     pub fn add_loss(&mut self, loss: &Loss) {
-        let mut key = (loss.reason.to_string(), loss.what);
-        if self.losses.len() >= MAX_LOSSES && !self.losses.contains_key(&key) {
+        let mut key = (loss.reason.to_string(), loss.what, loss.process.clone());
+        if self.losses.len() >= MAX_LOSERS && !self.losses.contains_key(&key) {
+            key.2 = None;
+        }
+        if self.losses.len() >= MAX_LOSERS + MAX_LOSSES && !self.losses.contains_key(&key) {
             key.0 = "other".to_owned();
         }
         let count = self.losses.entry(key).or_default();
@@ -45,10 +55,11 @@ impl Tally {
 
     /// Returns what was lost, in all.
     pub fn losses(&self) -> Vec<Loss> {
-        let loss = |((reason, what), count): (&(String, LossUnit), &u64)| Loss {
+        let loss = |((reason, what, process), count): (&LossKey, &u64)| Loss {
             reason: reason.clone().into(),
             what: *what,
             count: *count,
+            process: process.clone(),
         };
         self.losses.iter().map(loss).collect()
     }
@@ -115,9 +126,23 @@ mod tests {
         let mut tally = Tally::default();
         for number in 0..1000 {
             let reason = number.to_string().into();
-            tally.add_loss(&Loss { reason, what: LossUnit::Bytes, count: 2 });
+            tally.add_loss(&Loss { reason, what: LossUnit::Bytes, count: 2, process: None });
         }
-        assert!(tally.losses().len() <= MAX_LOSSES + 1);
+        assert!(tally.losses().len() <= MAX_LOSERS + MAX_LOSSES + 1);
         assert_eq!(tally.losses().iter().map(|loss| loss.count).sum::<u64>(), 2000);
+    }
+
+    #[test]
+    fn a_flood_of_processes_keeps_the_reason_of_what_they_lost() {
+        let mut tally = Tally::default();
+        for pid in 0..1000 {
+            let process = Some(LossProcess { pid, name: None });
+            let what = LossUnit::Requests;
+            tally.add_loss(&Loss { reason: "request".into(), what, count: 1, process });
+        }
+        let losses = tally.losses();
+        assert_eq!(losses.len(), MAX_LOSERS + 1);
+        assert!(losses.iter().all(|loss| loss.reason == "request"));
+        assert_eq!(losses.iter().map(|loss| loss.count).sum::<u64>(), 1000);
     }
 }

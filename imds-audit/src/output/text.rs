@@ -97,7 +97,7 @@ fn connection(event: &ConnectionEvent, look: Look) -> String {
 
 fn loss(event: &LossEvent, look: Look) -> String {
     let loss = &event.loss;
-    let text = format!("{} {} ({})", loss.count, loss.what.name(), printable::escape(&loss.reason));
+    let text = printable::loss(loss);
     note(event.time, "loss", AnsiColor::Yellow.on_default().bold(), &text, look)
 }
 
@@ -282,7 +282,12 @@ mod tests {
     fn a_loss_has_a_line() {
         let event = LossEvent {
             time: tests::example().time,
-            loss: Loss { reason: "ring-full".into(), what: LossUnit::Records, count: 3 },
+            loss: Loss {
+                reason: "ring-full".into(),
+                what: LossUnit::Records,
+                count: 3,
+                process: None,
+            },
         };
         let line = rendered(Body::from(event), Look::default());
         assert_eq!(line, "01:02:03.123  loss            3 records (ring-full)\n");

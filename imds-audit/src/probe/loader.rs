@@ -23,6 +23,8 @@ use super::{
 pub(super) const RECORDS: &str = "RECORDS";
 /// The map of loss counters.
 pub(super) const LOSSES: &str = "LOSSES";
+/// The map of loss counters by process.
+pub(super) const LOSERS: &str = "LOSERS";
 
 /// The kernel half's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,6 +5,7 @@
 pub mod btf;
 pub mod host;
 pub mod loader;
+pub mod losses;
 pub mod record;
 pub mod refusal;
 pub mod source;

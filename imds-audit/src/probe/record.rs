@@ -100,6 +100,8 @@ fn read_segment<'a>(
         payload,
         ttl: Some(record.ttl),
         writer: (record.by_writer == 1).then_some(record.task),
+        begins: record.begins == 1,
+        lost_requests: record.lost_requests,
     })
 }
 
@@ -163,7 +165,7 @@ mod tests {
         record.captured = 4;
         let mut bytes = record.as_bytes().to_vec();
         bytes.extend_from_slice(b"GET");
-        assert_eq!(Record::parse(&bytes).unwrap_err(), RecordError::Short(131));
+        assert_eq!(Record::parse(&bytes).unwrap_err(), RecordError::Short(139));
         assert_eq!(Record::parse(b"\x01").unwrap_err(), RecordError::Short(1));
         assert_eq!(Record::parse(&99u32.to_ne_bytes()).unwrap_err(), RecordError::Kind(99));
     }

@@ -1,16 +1,21 @@
 //! Reads the records of the attached kernel half.
 
-use std::{io, os::fd::AsRawFd};
+use std::{collections::BTreeMap, io, os::fd::AsRawFd};
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya_log::EbpfLogger;
-use imds_audit_ebpf::Loss;
+use imds_audit_ebpf::{Loss, LossCount, LossKey};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyMutGuard};
 
 use super::{
     host::CgroupRoot,
-    loader::{Fallback, LOSSES, Loaded, Options, ProbeError, RECORDS},
+    loader::{Fallback, LOSERS, LOSSES, Loaded, Options, ProbeError, RECORDS},
+    losses::{Ledger, Lost, Totals},
 };
+
+/// A [`LossKey`] and a [`LossCount`] as they lie in the map.
+type LossKeyBytes = [u8; size_of::<LossKey>()];
+type LossCountBytes = [u8; size_of::<LossCount>()];
 
 /// The attached kernel half. Dropping it detaches everything.
 pub struct Source {
@@ -18,12 +23,11 @@ pub struct Source {
     loaded: Loaded,
     records: AsyncFd<RingBuf<MapData>>,
     losses: PerCpuArray<MapData, u64>,
+    losers: HashMap<MapData, LossKeyBytes, LossCountBytes>,
+    ledger: Ledger,
     /// Keeps the kernel half's own log open, where it was asked for.
     log: Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>>,
 }
-
-/// How many records of each [`Loss`] were lost, in the order of [`Loss::ALL`].
-pub type Losses = [u64; Loss::ALL.len()];
 
 impl Source {
     /// Loads the kernel half and attaches it to the root of cgroup v2. It must be called inside a
@@ -38,10 +42,12 @@ impl Source {
         let records = RingBuf::try_from(records).map_err(|error| map_error(RECORDS, error))?;
         let losses = take_map(&mut loaded, LOSSES)?;
         let losses = PerCpuArray::try_from(losses).map_err(|error| map_error(LOSSES, error))?;
+        let losers = take_map(&mut loaded, LOSERS)?;
+        let losers = HashMap::try_from(losers).map_err(|error| map_error(LOSERS, error))?;
         let log = if options.log_level == 0 { None } else { open_log(&mut loaded) };
         let records = register(records).map_err(ProbeError::Ring)?;
         loaded.attach(&root)?;
-        Ok(Self { loaded, records, losses, log })
+        Ok(Self { loaded, records, losses, losers, ledger: Ledger::default(), log })
     }
 
     /// Returns what the audit does without on this host.
@@ -93,18 +99,28 @@ impl Source {
         }
     }
 
-    /// Returns how many records were lost since the programs were loaded.
+    /// Returns what was lost since the last call, or since the programs were loaded.
     ///
     /// # Errors
     /// Where the counters cannot be read.
-    pub fn losses(&self) -> Result<Losses, ProbeError> {
-        let mut sums = Losses::default();
-        for (loss, sum) in Loss::ALL.into_iter().zip(&mut sums) {
+    pub fn take_losses(&mut self) -> Result<Vec<Lost>, ProbeError> {
+        let mut totals = Totals::default();
+        for (loss, sum) in Loss::ALL.into_iter().zip(&mut totals) {
             let counters =
                 self.losses.get(&(loss as u32), 0).map_err(|error| map_error(LOSSES, error))?;
             *sum = counters.iter().copied().fold(0, u64::saturating_add);
         }
-        Ok(sums)
+        if !self.ledger.has_grown(&totals) {
+            return Ok(Vec::new());
+        }
+        // Whose they were is worth less than that they were: what cannot be read is nobody's.
+        let counts: BTreeMap<LossKey, LossCount> = self
+            .losers
+            .iter()
+            .map_while(Result::ok)
+            .map(|(key, count)| (zerocopy::transmute!(key), zerocopy::transmute!(count)))
+            .collect();
+        Ok(self.ledger.take(&totals, &counts))
     }
 }
 

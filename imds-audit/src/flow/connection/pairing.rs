@@ -13,7 +13,9 @@ impl Connection {
         self.pipelines |=
             begun.acknowledged.is_some_and(|now| self.last_asked.is_some_and(|last| now <= last));
         self.last_asked = self.last_asked.max(begun.acknowledged);
-        if resynchronised {
+        if let Some(lost) = resynchronised {
+            // What they were answered the caller had before it sent this request.
+            self.settled = self.settled.max(lost);
             self.flush(completed, false, context);
             self.responses.lose_sync();
         }
@@ -69,6 +71,10 @@ impl Connection {
                 self.hand_out(begun, head, response(answer), context);
             }
             Some(Pending { head: None, .. }) => context.counters.late_responses += 1,
+            None if self.requests.began_after(answer.position) => {
+                context.counters.late_responses += 1;
+            }
+            None if self.is_owed() => context.counters.late_responses += 1,
             None if self.requests.within_head() && self.early.is_none() => {
                 self.early = Some(answer);
             }
@@ -78,6 +84,16 @@ impl Connection {
             self.requests.silence();
         }
         self.responses.body_follows(body);
+    }
+
+    /// Takes a response for one to a request that was not handed out to wait for it: it was lost
+    /// and counted, or its beginning was not seen. Returns whether there was one.
+    fn is_owed(&mut self) -> bool {
+        if self.settled < self.lost_requests {
+            self.settled += 1;
+            return true;
+        }
+        self.requests.is_owed()
     }
 
     /// Takes request bytes before `position` as lost.
@@ -92,7 +108,7 @@ impl Connection {
         }
         context.counters.request_gaps += 1;
         while !self.requests.covers(position) {
-            if let Some(asked) = self.requests.give_up(position, now) {
+            if let Some(asked) = self.requests.give_up(position, now, self.lost_requests) {
                 self.asked(asked, context);
             }
             while let Some(asked) = self.requests.advance() {
