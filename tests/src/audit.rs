@@ -60,6 +60,15 @@ impl Audit {
 
     /// Starts the program with a format of output. Arguments may say where that goes.
     pub fn start_as(format: &str, arguments: &[&str]) -> Option<Self> {
+        Self::start_prepared(format, arguments, |_| {})
+    }
+
+    /// As [`Audit::start_as`], with something done to the command before.
+    pub fn start_prepared(
+        format: &str,
+        arguments: &[&str],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Option<Self> {
         let place = Place::take();
         let folder = tempfile::tempdir().unwrap();
         let chosen = arguments.iter().skip_while(|argument| **argument != "--output").nth(1);
@@ -69,6 +78,7 @@ impl Audit {
         if chosen.is_none() {
             command.arg("--output").arg(&output);
         }
+        prepare(&mut command);
         let child = spawn(&mut command, folder.path());
         let mut audit = Self { child, folder, output, _place: place };
         audit.wait_for_start();

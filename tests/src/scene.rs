@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::process;
+use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use imds_audit::simulator::{HttpTokens, SERVICE_V4, Topology};
@@ -53,10 +53,19 @@ impl Scene {
     /// Makes a scene whose service answers on a port of its own too, and whose program audits
     /// only that: nobody else on the host asks there. Gives the address.
     pub fn alone(format: &str, arguments: &[&str]) -> Option<(Self, String)> {
+        Self::alone_prepared(format, arguments, |_| {})
+    }
+
+    /// As [`Scene::alone`], with something done to the command that starts the program.
+    pub fn alone_prepared(
+        format: &str,
+        arguments: &[&str],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Option<(Self, String)> {
         let address = SocketAddr::from((SERVICE_V4, own_port()));
         let endpoint = address.to_string();
         let arguments = [&["--endpoint", &endpoint], arguments].concat();
-        let start = || Audit::start_as(format, &arguments);
+        let start = || Audit::start_prepared(format, &arguments, prepare);
         let scene = Self::of(start, Topology::Direct, Some(address))?;
         Some((scene, endpoint))
     }

@@ -1,5 +1,6 @@
 //! Bounded waits.
 
+use std::fs;
 use std::process::{Child, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -27,4 +28,10 @@ pub fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
 /// Waits until a process has ended, or gives up after [`PATIENCE`].
 pub fn until_exit(child: &mut Child) -> Option<ExitStatus> {
     until(|| child.try_wait().unwrap())
+}
+
+/// Says whether a process waits for something, as the program does when it has no more to do.
+pub fn is_asleep(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().any(|line| line.starts_with("State:\tS"))
 }

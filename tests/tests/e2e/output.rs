@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use imds_audit_tests::{Report, Scene, kinds, program, root, until, until_exit};
+use imds_audit_tests::{Report, Scene, is_asleep, kinds, program, root, until, until_exit};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -214,8 +214,10 @@ fn a_full_disk_does_not_end_the_audit_and_is_told() {
     assert!(audit.0.try_wait().unwrap().is_none(), "it ended");
     kill_process(Pid::from_child(&audit.0), Signal::TERM).unwrap();
     let (code, said) = audit.ended();
-    assert!(code.is_some(), "killed: {said}");
-    assert!(said.contains("could not be written"), "{said}");
+    assert_eq!(code, Some(1), "{said}");
+    // `start`, the request and `stop`.
+    assert!(said.contains("lost: 3 events (output)"), "{said}");
+    assert!(said.contains("3 events could not be written"), "{said}");
     scene.finish();
 }
 
@@ -278,10 +280,4 @@ fn a_disk_that_was_full_holds_whole_lines_and_tells_how_many_are_missing() {
     assert!(lost > 0, "{kinds:?}");
     assert_eq!(requests + usize::try_from(lost).unwrap(), BEFORE + 1, "{kinds:?}");
     assert_eq!(events.last().unwrap()["losses"][0]["count"], lost, "{kinds:?}");
-}
-
-/// Says whether a process waits for something, as the program does when it has no more to do.
-fn is_asleep(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    status.lines().any(|line| line.starts_with("State:\tS"))
 }
