@@ -11,6 +11,7 @@ mod bits;
 mod config;
 mod connect;
 mod emit;
+mod ends;
 mod kernel;
 mod packet;
 mod request;

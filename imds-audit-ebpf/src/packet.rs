@@ -8,13 +8,13 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
     programs::SkBuffContext,
 };
-use imds_audit_ebpf::{COMM_LENGTH, Ends, Loss, MAX_PAYLOAD, Segment, Task, kind, tcp_flags};
+use imds_audit_ebpf::{COMM_LENGTH, Loss, MAX_PAYLOAD, Segment, Task, kind, tcp_flags};
 
 use crate::{
-    bits::{clamp, opaque},
+    bits::clamp,
     config::{Peer, audited},
     emit::{Reservation, Skip, blame},
-    kernel::{Pointer, netns},
+    ends::own_ends,
     socket,
 };
 
@@ -26,13 +26,13 @@ const EXTENSIONS: [u8; 3] = [0, 43, 60];
 /// The most extension headers followed; a process can set at most these three, one of them twice.
 const MAX_EXTENSIONS: u32 = 4;
 /// `AF_INET6`.
-const IPV6_FAMILY: u32 = 10;
+pub const IPV6_FAMILY: u32 = 10;
 
 /// The size of a record's fixed part.
 const FIXED: usize = size_of::<Segment>();
 
 /// The peer of a packet's socket, which address translation does not change.
-struct SocketPeer(*const __sk_buff);
+pub struct SocketPeer(pub *const __sk_buff);
 
 impl Peer for SocketPeer {
     #[inline(always)]
@@ -191,71 +191,6 @@ fn load<const N: usize>(context: &SkBuffContext, offset: u32) -> Result<[u8; N],
     } else {
         Err(Skip::Lost(Loss::Unreadable))
     }
-}
-
-/// Returns the connection's ends, as its socket has them.
-#[inline(always)]
-pub fn own_ends(context: &SkBuffContext) -> Result<Ends, Skip> {
-    let ip_version = check(context)?;
-    let socket = Pointer::of_typed(own_socket(context));
-    Ok(ends(context, ip_version, socket.map_or(0, netns)))
-}
-
-#[inline(always)]
-fn ends(context: &SkBuffContext, ip_version: u8, netns: u32) -> Ends {
-    let skb = context.skb.skb;
-    // SAFETY: the pointers are to fields of the program's context.
-    let (local4, peer4, local6, peer6, local_port, is_ipv6) = unsafe {
-        (
-            [field(&raw const (*skb).local_ip4), 0, 0, 0],
-            [field(&raw const (*skb).remote_ip4), 0, 0, 0],
-            fields((&raw const (*skb).local_ip6).cast()),
-            fields((&raw const (*skb).remote_ip6).cast()),
-            field(&raw const (*skb).local_port) as u16,
-            field(&raw const (*skb).family) == IPV6_FAMILY,
-        )
-    };
-    let (local, peer) = if ip_version == 4 { (local4, peer4) } else { (local6, peer6) };
-    // SAFETY: each pair of types has sixteen bytes without padding.
-    let (local, peer) = unsafe {
-        (
-            core::mem::transmute::<[u32; 4], [u8; 16]>(local),
-            core::mem::transmute::<[u32; 4], [u8; 16]>(peer),
-        )
-    };
-    Ends {
-        local,
-        peer,
-        local_port,
-        peer_port: SocketPeer(skb).port() as u16,
-        ip_version,
-        socket_version: if is_ipv6 { 6 } else { 4 },
-        reserved: 0,
-        netns,
-        reserved2: 0,
-    }
-}
-
-/// Reads a field of the program's context, here and not later: LLVM would otherwise join the
-/// reads of two branches into one through a computed pointer, which the verifier prohibits
-/// ("dereference of modified ctx ptr").
-///
-/// # Safety
-/// The pointer must be to a field of the context.
-#[inline(always)]
-unsafe fn field(place: *const u32) -> u32 {
-    // SAFETY: the caller's promise.
-    opaque(u64::from(unsafe { place.read_volatile() })) as u32
-}
-
-/// Reads four fields that follow each other.
-///
-/// # Safety
-/// As for [`field`].
-#[inline(always)]
-unsafe fn fields(place: *const u32) -> [u32; 4] {
-    // SAFETY: the caller's promise.
-    unsafe { [field(place), field(place.add(1)), field(place.add(2)), field(place.add(3))] }
 }
 
 /// What came of writing a record.

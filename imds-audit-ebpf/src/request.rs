@@ -9,8 +9,9 @@ use imds_audit_ebpf::{Loss, MAX_CHUNKS, MAX_PAYLOAD, kind, tcp_flags};
 use crate::{
     config::offset,
     emit::{Skip, count},
+    ends::own_ends,
     kernel::{Pointer, is_owned},
-    packet::{Packet, blame_sender, check, cookie, own_ends, own_socket, parse, write_part},
+    packet::{Packet, blame_sender, check, cookie, own_socket, parse, write_part},
     snapshot::{Actor, identify_current, write_current},
     socket::{self, ASKED, REQUEST_ACKNOWLEDGMENT, Socket},
 };
