@@ -110,8 +110,8 @@ pub fn identify(task: Pointer) -> Option<Task> {
 
 /// `PF_KTHREAD` (`include/linux/sched.h`): the task is a thread of the kernel, and no process.
 ///
-/// A thread that io_uring made for a process is none of these since Linux 5.12 (`PF_IO_WORKER`):
-/// it is one of the process's own.
+/// A thread that io_uring made for a process is none of these since Linux 5.12, and 5.10.162 of the
+/// 5.10 series (`PF_IO_WORKER`): it is one of the process's own.
 const KERNEL_THREAD: u32 = 0x0020_0000;
 
 /// Returns whether a task is a thread of the kernel, which acts for somebody else.

@@ -5,6 +5,7 @@
 
 mod load;
 mod report;
+mod ring;
 mod statistics;
 
 use std::fs;
@@ -29,10 +30,11 @@ const MOUNTS: [(&str, &str); 5] = [
 type Test = (&'static str, fn() -> Result<()>);
 
 /// The tests, in the order in which they run.
-const TESTS: [Test; 3] = [
+const TESTS: [Test; 4] = [
     ("mounts", mount_all),
     ("every_program_loads_and_attaches", load::load_and_attach),
     ("programs_load_without_kernel_reads", load::load_without_kernel_reads),
+    ("a_polled_ring_is_its_owner_s", ring::a_polled_ring_is_its_owner_s),
 ];
 
 fn main() -> ExitCode {
