@@ -200,7 +200,7 @@ pub struct Segment {
     pub ttl: u8,
     /// 1 when `task` is the task that sent the packet, in its own context.
     pub by_writer: u8,
-    /// 1 when the bytes are a request's first: see [`Loss::Request`].
+    /// Whether the bytes are a request's first: one of [`begins`].
     pub begins: u8,
     /// When the packet passed: nanoseconds since boot.
     pub time: u64,
@@ -225,6 +225,16 @@ pub struct Segment {
     pub lost_requests: u32,
     /// Zero.
     pub reserved2: u32,
+}
+
+/// Whether a [`Segment`] has the first bytes of a request: see [`Loss::Request`].
+pub mod begins {
+    /// It has not.
+    pub const NO: u8 = 0;
+    /// It has, and acknowledges more than the request bytes before it did, or is the first.
+    pub const ALONE: u8 = 1;
+    /// It has, by its method alone: another request was sent since anything new had come.
+    pub const AHEAD: u8 = 2;
 }
 
 /// Bits of [`Segment::tcp_flags`] (RFC 9293, section 3.1).

@@ -8,7 +8,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
     programs::SkBuffContext,
 };
-use imds_audit_ebpf::{COMM_LENGTH, Loss, MAX_PAYLOAD, Segment, Task, kind, tcp_flags};
+use imds_audit_ebpf::{COMM_LENGTH, Loss, MAX_PAYLOAD, Segment, Task, begins, kind, tcp_flags};
 
 use crate::{
     bits::clamp,
@@ -244,7 +244,7 @@ pub extern "C" fn write_part(skb: *mut __sk_buff, kind: u32, from: u32, count: u
         tcp_flags: packet.tcp_flags,
         ttl: packet.ttl,
         by_writer: 0,
-        begins: 0,
+        begins: begins::NO,
         // SAFETY: the helper has no arguments.
         time: unsafe { bpf_ktime_get_boot_ns() },
         socket: cookie(context),
@@ -279,7 +279,9 @@ pub extern "C" fn write_part(skb: *mut __sk_buff, kind: u32, from: u32, count: u
         if from.wrapping_add(count) != packet.length {
             record.tcp_flags &= !tcp_flags::FIN;
         }
-        record.begins = u8::from(from == 0);
+        if from == 0 {
+            record.begins = begins::ALONE;
+        }
         name_sender(&mut record);
     } else {
         // A response's flags have a record of their own.
@@ -317,8 +319,8 @@ fn name_sender(record: &mut Segment) {
     let Some(state) = socket::find(record.socket) else { return };
     // SAFETY: the pointer is to a map value, which lives as long as the program runs.
     let state = unsafe { &*state };
-    if state.begins == 0 {
-        record.begins = 0;
+    if record.begins != begins::NO {
+        record.begins = state.begins as u8;
     }
     if state.is_sent_by_task != 0 {
         record.by_writer = 1;

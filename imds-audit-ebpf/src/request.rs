@@ -4,7 +4,7 @@ use aya_ebpf::{
     EbpfContext, bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes,
     programs::SkBuffContext,
 };
-use imds_audit_ebpf::{Loss, MAX_CHUNKS, MAX_PAYLOAD, kind, tcp_flags};
+use imds_audit_ebpf::{Loss, MAX_CHUNKS, MAX_PAYLOAD, begins, kind, tcp_flags};
 
 use crate::{
     config::offset,
@@ -29,7 +29,7 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
     }
     let state = socket::find_or_add(cookie(context));
     // Of a socket without a memory every packet counts as a request of its own.
-    let mut begins = true;
+    let mut begins = begins::ALONE;
     if let Some(state) = state {
         // SAFETY: the pointer is to a map value, which lives as long as the program runs; the
         // socket's lock keeps another sender out.
@@ -53,7 +53,7 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         count(Loss::Writer);
         blame_sender(skb, Loss::Writer as u32);
     }
-    let lost = if begins { Loss::Request } else { Loss::RequestRest };
+    let lost = if begins == begins::NO { Loss::RequestRest } else { Loss::Request };
     let written = write_chunks(context, &packet, lost);
     if let (Err(Skip::Lost(Loss::Request)), Some(state)) = (&written, state) {
         // SAFETY: as above.
@@ -76,22 +76,22 @@ fn is_after(number: u32, other: u32) -> bool {
     number.wrapping_sub(other).wrapping_sub(1) < 1 << 31
 }
 
-/// Returns whether a packet has the first bytes of a request: see [`Loss::Request`].
+/// Returns whether a packet has the first bytes of a request: one of [`begins`].
 #[inline(always)]
-fn begins_request(context: &SkBuffContext, packet: &Packet, state: &Socket) -> bool {
+fn begins_request(context: &SkBuffContext, packet: &Packet, state: &Socket) -> u8 {
     if state.known & ASKED == 0 {
-        return true;
+        return begins::ALONE;
     }
     if !is_after(end_of(packet), state.asked) {
         // It was sent before.
-        return false;
+        return begins::NO;
     }
     if state.known & REQUEST_ACKNOWLEDGMENT != 0
         && is_after(packet.acknowledgment, state.request_acknowledgment)
     {
-        return true;
+        return begins::ALONE;
     }
-    METHODS.contains(&first_bytes(context, packet))
+    if METHODS.contains(&first_bytes(context, packet)) { begins::AHEAD } else { begins::NO }
 }
 
 /// How the methods of requests begin that a metadata service is asked with, and a few more.

@@ -32,7 +32,8 @@ pub struct Socket {
     pub asked: u32,
     /// How many of its requests were lost.
     pub lost_requests: u32,
-    /// 1 while the packet at hand has the first bytes of a request.
+    /// Whether the packet at hand has the first bytes of a request: one of
+    /// [`imds_audit_ebpf::begins`].
     pub begins: u32,
     /// The scanner's state at `continuation`.
     pub scan: Scan,

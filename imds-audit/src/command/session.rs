@@ -231,6 +231,8 @@ impl<W: Write> Session<W> {
             observer(&event);
             desk.take(&event);
         });
+        // What was given up just now among it.
+        self.tell_losses();
         let observed = Duration::from_nanos(end.0.saturating_sub(self.started.0));
         // Before the totals are written, so that they hold what could not be written.
         self.desk.flush(self.auditor.clock());

@@ -37,7 +37,6 @@ struct Pending {
     to_head: bool,
     to_connect: bool,
     deadline: Timestamp,
-    losses: u64,
 }
 
 /// A segment from the service that acknowledges request bytes which we have not seen yet.

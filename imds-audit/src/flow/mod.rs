@@ -87,12 +87,24 @@ pub struct Segment<'a> {
     /// The task that sent it, where that is certain.
     pub writer: Option<Task>,
     /// Whether it has the first bytes of a request, by the judgement of whoever counts
-    /// `lost_requests`; false where nobody does. Where we cannot tell, after bytes were lost, a
+    /// `lost_requests`; [`Begins::No`] where nobody does. Where we cannot tell, after bytes were lost, a
     /// request that began before our eyes is then at least counted.
-    pub begins: bool,
+    pub begins: Begins,
     /// How many requests of the connection were lost so far on their way to us and counted where
     /// that happened. They are not handed out a second time, as a gap. 0 where nobody counts.
     pub lost_requests: u32,
+}
+
+/// Whether a segment has the first bytes of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Begins {
+    /// It has not, or nobody says.
+    #[default]
+    No,
+    /// It has, and acknowledges more than the request bytes before it did, or is the first.
+    Alone,
+    /// It has, while another request waits for its response.
+    Ahead,
 }
 
 /// A request with what came of it.

@@ -7,7 +7,7 @@ use imds_audit_ebpf::Task;
 use super::body::{Body, ChunkProgress, Chunks};
 use super::http::{HeadParser, Kind, Progress, RequestHead, begins_request};
 use super::stream::{Piece, Stream, Tag};
-use super::{Timestamp, Unreadable};
+use super::{Begins, Timestamp, Unreadable};
 
 /// What is known of a request from its first byte on.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Begun {
     pub(super) started: Timestamp,
     pub(super) writer: Option<Task>,
     pub(super) last_writer: Option<Task>,
+    /// How often records were lost before.
+    pub(super) losses: u64,
     /// How much of the response stream the caller had when it sent the first byte.
     pub(super) acknowledged: Option<u64>,
 }
@@ -101,7 +103,7 @@ impl Requests {
     pub(super) fn join(&mut self, sequence: u32, payload: &[u8], tag: Tag) -> Option<Asked> {
         let evident = begins_request(payload);
         // A keep-alive probe carries one byte that was sent before.
-        if !evident && payload.len() <= 1 && !tag.begins {
+        if !evident && payload.len() <= 1 && tag.begins == Begins::No {
             return None;
         }
         self.open(sequence);
@@ -113,7 +115,7 @@ impl Requests {
         // Its response answers no request that waits.
         self.owed = 1;
         self.gapped = true;
-        if tag.lost > 0 && !tag.begins {
+        if tag.lost > 0 && tag.begins == Begins::No {
             // Its beginning was lost and counted.
             return None;
         }
@@ -219,7 +221,15 @@ impl Requests {
             return None;
         }
         self.stream.seek(held.map_or(position, |held| held.min(position)).max(next));
-        let tag = Tag { time, writer: None, acknowledged: None, ttl: None, lost, begins: false };
+        let tag = Tag {
+            time,
+            writer: None,
+            acknowledged: None,
+            ttl: None,
+            lost,
+            losses: 0,
+            begins: Begins::No,
+        };
         self.gapped = true;
         match mem::replace(&mut self.state, State::Unsynced) {
             State::Head(_, begun) => Some(self.asked(begun, Err(Unreadable::Lost), time)),
@@ -263,6 +273,7 @@ impl Requests {
             started: tag.time,
             writer: tag.writer,
             last_writer: self.last_writer,
+            losses: tag.losses,
             acknowledged: tag.acknowledged,
         }
     }
@@ -335,7 +346,7 @@ impl Requests {
                     self.gapped = false;
                 } else {
                     let handed_out = mem::take(&mut self.joined);
-                    if piece.first && tag.begins && self.gapped && !handed_out {
+                    if piece.first && tag.begins != Begins::No && self.gapped && !handed_out {
                         self.doubtful += 1;
                         self.owed = self.owed.saturating_add(1);
                     }

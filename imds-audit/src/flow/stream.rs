@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use imds_audit_ebpf::Task;
 use zeroize::Zeroizing;
 
-use super::Timestamp;
+use super::{Begins, Timestamp};
 
 /// What keeping a piece costs beside its bytes: an estimate that bounds how many of one byte
 /// each can pile up.
@@ -24,8 +24,10 @@ pub(super) struct Tag {
     pub(super) ttl: Option<u8>,
     /// How many requests were lost and counted before it: see [`super::Segment::lost_requests`].
     pub(super) lost: u32,
+    /// How often records were lost before it came, of whatever connection.
+    pub(super) losses: u64,
     /// See [`super::Segment::begins`].
-    pub(super) begins: bool,
+    pub(super) begins: Begins,
 }
 
 /// Bytes that came in one segment.

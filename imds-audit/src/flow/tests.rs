@@ -36,7 +36,7 @@ struct Packet {
     syn: bool,
     fin: bool,
     rst: bool,
-    begins: bool,
+    begins: Begins,
     lost: u32,
 }
 

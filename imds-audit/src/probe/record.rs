@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use imds_audit_ebpf::{COMM_LENGTH, kind, tcp_flags};
+use imds_audit_ebpf::{COMM_LENGTH, begins, kind, tcp_flags};
 use zerocopy::FromBytes;
 
-use crate::flow::{ConnectionId, Direction, Ends, Segment, Timestamp};
+use crate::flow::{Begins, ConnectionId, Direction, Ends, Segment, Timestamp};
 
 /// A record of the kernel half.
 #[derive(Debug)]
@@ -100,7 +100,11 @@ fn read_segment<'a>(
         payload,
         ttl: Some(record.ttl),
         writer: (record.by_writer == 1).then_some(record.task),
-        begins: record.begins == 1,
+        begins: match record.begins {
+            begins::ALONE => Begins::Alone,
+            begins::AHEAD => Begins::Ahead,
+            _ => Begins::No,
+        },
         lost_requests: record.lost_requests,
     })
 }

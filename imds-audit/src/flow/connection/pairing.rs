@@ -31,7 +31,7 @@ impl Connection {
             return;
         }
         if self.service_ended {
-            let certain = !self.responses.has_gap() && self.losses == context.losses;
+            let certain = !self.responses.has_gap() && begun.losses == context.losses;
             self.hand_out(begun, head, absent(completed, certain), context);
             return;
         }
@@ -48,7 +48,6 @@ impl Connection {
             begun,
             head: Some(head),
             deadline: completed.after(context.limits.response_timeout),
-            losses: context.losses,
         });
     }
 
@@ -139,7 +138,7 @@ impl Connection {
     pub(super) fn flush(&mut self, now: Timestamp, certain: bool, context: &mut Context<'_>) {
         for pending in std::mem::take(&mut self.pending) {
             if let Some(head) = pending.head {
-                let response = absent(now, certain && pending.losses == context.losses);
+                let response = absent(now, certain && pending.begun.losses == context.losses);
                 self.hand_out(pending.begun, head, response, context);
             }
         }
@@ -152,7 +151,7 @@ impl Connection {
         response: Response,
         context: &mut Context<'_>,
     ) {
-        let Begun { started, writer, last_writer, acknowledged: _ } = begun;
+        let Begun { started, writer, last_writer, losses: _, acknowledged: _ } = begun;
         (context.sink)(Finding::Exchange(Exchange {
             connection: self.id,
             ends: self.ends,
@@ -172,7 +171,7 @@ impl Connection {
         }
         let mut due_now = Vec::new();
         for pending in self.pending.iter_mut().filter(|p| due(p)) {
-            let certain = certain && pending.losses == context.losses;
+            let certain = certain && pending.begun.losses == context.losses;
             due_now.extend(pending.head.take().map(|head| (pending.begun, head, certain)));
         }
         for (begun, head, certain) in due_now {

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::super::stream::Tag;
-use super::super::{Fate, Response, Segment};
+use super::super::{Begins, Fate, Response, Segment};
 use super::{Connection, Context, DEFERRED_COST, Deferred};
 
 impl Connection {
@@ -15,6 +15,7 @@ impl Connection {
                 self.fate = Some(Fate::Accepted);
             }
         }
+        self.pipelines |= segment.begins == Begins::Ahead;
         let tag = Tag {
             time: segment.time,
             writer: segment.writer,
@@ -22,6 +23,7 @@ impl Connection {
             ttl: segment.ttl,
             lost: segment.lost_requests,
             begins: segment.begins,
+            losses: context.losses,
         };
         let data = segment.sequence.wrapping_add(u32::from(segment.syn));
         if segment.syn && self.opening.is_none() {
@@ -75,6 +77,7 @@ impl Connection {
             ttl: segment.ttl,
             lost: segment.lost_requests,
             begins: segment.begins,
+            losses: context.losses,
         };
         let length = segment.length.max(u32::try_from(segment.payload.len()).unwrap_or(u32::MAX));
         let acknowledged = match segment.acknowledgment {

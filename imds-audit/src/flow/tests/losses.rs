@@ -15,13 +15,47 @@ struct Kernel {
 impl Kernel {
     /// Takes a packet with request bytes, of which the record is lost or not. Returns whether it
     /// begins a request.
-    fn request(&mut self, acknowledged: usize, bytes: &[u8], is_lost: bool) -> bool {
+    fn request(&mut self, acknowledged: usize, bytes: &[u8], is_lost: bool) -> Begins {
         let is_newer = acknowledged > self.acknowledged;
-        let begins = !self.asked || is_newer || bytes.starts_with(b"GET ");
+        let begins = match bytes {
+            _ if !self.asked || is_newer => Begins::Alone,
+            [b'G', b'E', b'T', b' ', ..] => Begins::Ahead,
+            _ => Begins::No,
+        };
         self.asked = true;
         self.acknowledged = acknowledged;
-        self.lost_requests += u32::from(begins && is_lost);
+        self.lost_requests += u32::from(begins != Begins::No && is_lost);
         begins
+    }
+}
+
+impl Rig {
+    /// Takes a packet, or takes note that its record was lost.
+    fn send_or_lose(&mut self, packet: &Packet, is_lost: bool) {
+        if is_lost {
+            self.tracker.lost();
+        } else {
+            self.send(packet);
+        }
+    }
+}
+
+/// A request that says which one it is.
+fn request(number: usize) -> Vec<u8> {
+    format!("GET /{number:02} HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n").into_bytes()
+}
+
+/// The response to it, without its body of five bytes.
+fn response(number: usize) -> Vec<u8> {
+    format!("HTTP/1.1 2{number:02} OK\r\nContent-Length: 5\r\n\r\n").into_bytes()
+}
+
+/// Asserts that no request was given another's response.
+fn assert_paired(findings: &[Finding]) {
+    for told in findings.iter().map(tell).filter(|told| told.starts_with("GET ")) {
+        let number = &told["GET /".len().."GET /00".len()];
+        let own = [format!("GET /{number} -> 2{number}"), format!("GET /{number} -> unobserved")];
+        assert!(own.contains(&told), "{told}");
     }
 }
 
@@ -37,58 +71,54 @@ fn converse(requests: usize, cuts: &[usize], is_lost: &[bool], pause: &[bool]) -
     for response in [false, true] {
         let packet =
             Packet { syn: true, response, ack: response.then_some(0), ..Packet::default() };
-        if !is_lost() {
-            rig.send(&packet);
-        }
+        rig.send_or_lose(&packet, is_lost());
     }
     let (mut asked, mut answered) = (0, 0);
-    for _ in 0..requests {
-        let mut rest = V1;
+    for number in 0..requests {
+        let (request, head) = (request(number), response(number));
+        let mut rest = &request[..];
         while !rest.is_empty() {
             let (bytes, more) = rest.split_at(cuts.next().unwrap().min(rest.len()));
             let lost_now = is_lost();
             let lost = kernel.lost_requests;
             let begins = kernel.request(answered, bytes, lost_now);
-            if !lost_now {
-                rig.send(&Packet {
-                    at: asked as u32,
-                    ack: Some(answered as u32),
-                    payload: bytes.to_vec(),
-                    begins,
-                    lost,
-                    ..Packet::default()
-                });
-            }
+            let packet = Packet {
+                at: asked as u32,
+                ack: Some(answered as u32),
+                payload: bytes.to_vec(),
+                begins,
+                lost,
+                ..Packet::default()
+            };
+            rig.send_or_lose(&packet, lost_now);
             asked += bytes.len();
             rest = more;
         }
-        if !is_lost() {
-            rig.send(&Packet {
-                response: true,
-                at: answered as u32,
-                ack: Some(asked as u32),
-                payload: OK.to_vec(),
-                lost: kernel.lost_requests,
-                ..Packet::default()
-            });
-        }
-        answered += OK.len() + 5;
+        let packet = Packet {
+            response: true,
+            at: answered as u32,
+            ack: Some(asked as u32),
+            payload: head.clone(),
+            lost: kernel.lost_requests,
+            ..Packet::default()
+        };
+        rig.send_or_lose(&packet, is_lost());
+        answered += head.len() + 5;
         if pause.next().unwrap() {
             rig.seconds(2);
         }
     }
     for response in [false, true] {
         let (at, ack) = if response { (answered, asked) } else { (asked, answered) };
-        if !is_lost() {
-            let lost = kernel.lost_requests;
-            let (at, ack) = (at as u32, Some(ack as u32));
-            rig.send(&Packet { response, at, ack, fin: true, lost, ..Packet::default() });
-        }
+        let (at, ack, lost) = (at as u32, Some(ack as u32), kernel.lost_requests);
+        let packet = Packet { response, at, ack, fin: true, lost, ..Packet::default() };
+        rig.send_or_lose(&packet, is_lost());
     }
     rig.seconds(120);
     rig.finish();
     let counters = rig.tracker.counters();
     assert_eq!(counters.unpaired_responses, 0);
+    assert_paired(&rig.findings);
     let handed_out = rig.findings.iter().filter(|f| matches!(f, Finding::Exchange(_))).count();
     (handed_out, kernel.lost_requests as usize + counters.doubtful_requests as usize)
 }
@@ -102,6 +132,61 @@ proptest! {
         pause in proptest::collection::vec(any::<bool>(), 1..8),
     ) {
         let (handed_out, lost) = converse(requests, &cuts, &is_lost, &pause);
+        prop_assert_eq!(handed_out + lost, requests, "{} handed out, {} lost", handed_out, lost);
+    }
+}
+
+/// Has a caller send some requests at once, each in a segment, take the responses, and so on.
+/// Returns how many requests were handed out, and how many were counted as lost.
+fn pipeline(rounds: &[usize], is_lost: &[bool], pause: &[bool]) -> (usize, usize) {
+    let mut rig = Rig::opened();
+    let mut kernel = Kernel::default();
+    let mut is_lost = is_lost.iter().copied().cycle();
+    let mut is_lost = || is_lost.next().unwrap();
+    let mut pause = pause.iter().copied().cycle();
+    let (mut asked, mut answered, mut first) = (0, 0, 0);
+    for &requests in rounds {
+        let acknowledged = answered;
+        for number in first..first + requests {
+            let request = request(number);
+            let (lost, lost_now) = (kernel.lost_requests, is_lost());
+            let begins = kernel.request(acknowledged, &request, lost_now);
+            let (at, ack, payload) = (asked as u32, Some(acknowledged as u32), request.clone());
+            let packet = Packet { at, ack, payload, begins, lost, ..Packet::default() };
+            rig.send_or_lose(&packet, lost_now);
+            asked += request.len();
+        }
+        for number in first..first + requests {
+            let head = response(number);
+            let (at, ack, payload) = (answered as u32, Some(asked as u32), head.clone());
+            let (response, lost) = (true, kernel.lost_requests);
+            let packet = Packet { response, at, ack, payload, lost, ..Packet::default() };
+            rig.send_or_lose(&packet, is_lost());
+            answered += head.len() + 5;
+        }
+        first += requests;
+        if pause.next().unwrap() {
+            rig.seconds(2);
+        }
+    }
+    rig.seconds(120);
+    rig.finish();
+    assert_paired(&rig.findings);
+    let counters = rig.tracker.counters();
+    let handed_out = rig.findings.iter().filter(|f| matches!(f, Finding::Exchange(_))).count();
+    let lost = u64::from(kernel.lost_requests) + counters.doubtful_requests;
+    (handed_out, (lost + counters.unpaired_responses) as usize)
+}
+
+proptest! {
+    #[test]
+    fn requests_sent_at_once_are_those_handed_out_and_those_counted_as_lost(
+        rounds in proptest::collection::vec(1_usize..4, 1..8),
+        is_lost in proptest::collection::vec(any::<bool>(), 1..48),
+        pause in proptest::collection::vec(any::<bool>(), 1..8),
+    ) {
+        let requests: usize = rounds.iter().sum();
+        let (handed_out, lost) = pipeline(&rounds, &is_lost, &pause);
         prop_assert_eq!(handed_out + lost, requests, "{} handed out, {} lost", handed_out, lost);
     }
 }
