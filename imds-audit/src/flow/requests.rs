@@ -59,8 +59,7 @@ pub(super) struct Requests {
     not_http: bool,
     /// How many requests were lost and counted elsewhere, of those before the next byte.
     accounted: u32,
-    /// How many requests may still be answered that are neither handed out to wait for their
-    /// response nor counted elsewhere.
+    /// How many requests may still be answered whose response nobody waits for.
     owed: u32,
     /// Segments that look like requests but may be part of one that was lost.
     doubtful: u64,
@@ -246,8 +245,7 @@ impl Requests {
         }
     }
 
-    /// Takes one of the requests for answered whose response nobody waits for. Returns whether
-    /// there was one.
+    /// Takes one of the `owed` for answered. Returns whether there was one.
     pub(super) fn is_owed(&mut self) -> bool {
         let owed = self.owed > 0;
         self.owed = self.owed.saturating_sub(1);
