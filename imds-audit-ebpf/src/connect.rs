@@ -131,6 +131,7 @@ fn report(context: &SockAddrContext, peer: &impl Peer, socket_version: u8) -> Re
         unsafe {
             (*state).known = 0;
             (*state).lost_requests = 0;
+            (*state).lost_records = 0;
         }
     }
     let mut comm = [0; COMM_LENGTH];

@@ -223,8 +223,9 @@ pub struct Segment {
     /// How many requests of this socket were counted as [`Loss::Request`] so far: what is missing
     /// of the stream before this record is told there.
     pub lost_requests: u32,
-    /// Zero.
-    pub reserved2: u32,
+    /// How many records of this socket were lost so far, for whatever reason; it may count two
+    /// that were lost at once as one.
+    pub lost_records: u32,
 }
 
 /// Whether a [`Segment`] has the first bytes of a request: see [`Loss::Request`].

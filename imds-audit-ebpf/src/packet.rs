@@ -1,6 +1,6 @@
 //! A packet of an audited connection: its headers, and where its payload lies.
 
-use core::mem::{MaybeUninit, size_of};
+use core::mem::{MaybeUninit, offset_of, size_of};
 
 use aya_ebpf::{
     EbpfContext,
@@ -15,7 +15,7 @@ use crate::{
     config::{Peer, audited},
     emit::{Reservation, Skip, blame},
     ends::own_ends,
-    socket,
+    socket::{self, Socket},
 };
 
 /// `IPPROTO_TCP`.
@@ -258,11 +258,17 @@ pub extern "C" fn write_part(skb: *mut __sk_buff, kind: u32, from: u32, count: u
         comm: [0; COMM_LENGTH],
         ends,
         lost_requests: 0,
-        reserved2: 0,
+        lost_records: 0,
     };
     if let Some(state) = socket::find(record.socket) {
-        // SAFETY: the pointer is to a map value, which lives as long as the program runs.
-        record.lost_requests = unsafe { (*state).lost_requests };
+        // Both counts at once: the stack has no room for one more value on the way (512 bytes for
+        // all functions that call each other, counted by 32 each).
+        // SAFETY: the first pointer is to a map value, which lives as long as the program runs;
+        // in either place the two counts follow each other, aligned as one (asserted below).
+        unsafe {
+            let counts = (&raw const (*state).lost_requests).cast::<u64>().read_volatile();
+            (&raw mut record.lost_requests).cast::<u64>().write(counts);
+        }
     }
     if count == 0 {
         return write_sized::<FIXED>(context, &record, 0, 0);
@@ -299,7 +305,7 @@ pub extern "C" fn write_part(skb: *mut __sk_buff, kind: u32, from: u32, count: u
     }
 }
 
-/// Counts a loss for the process that sent over the packet's socket last; for the one that opened
+/// Counts a loss for the packet's socket, and for the process that sent over it last; for the one that opened
 /// it, where none was seen to send. Returns nothing of meaning: it is a global function in the
 /// object, see [`write_part`], and those return a number.
 #[inline(never)]
@@ -308,11 +314,19 @@ pub extern "C" fn blame_sender(skb: *mut __sk_buff, loss: u32) -> u32 {
     let context = &SkBuffContext::new(skb);
     let Some(state) = socket::find(cookie(context)) else { return 0 };
     // SAFETY: the pointer is to a map value, which lives as long as the program runs.
-    let state = unsafe { &*state };
+    let state = unsafe { &mut *state };
+    state.lost_records = state.lost_records.wrapping_add(1);
     let process = if state.task.pid == 0 { state.writer } else { state.task.process() };
     blame(loss, &process, &state.comm);
     0
 }
+
+const _: () = {
+    assert!(offset_of!(Segment, lost_requests) % 8 == 0);
+    assert!(offset_of!(Segment, lost_records) == offset_of!(Segment, lost_requests) + 4);
+    assert!(offset_of!(Socket, lost_requests) % 8 == 0);
+    assert!(offset_of!(Socket, lost_records) == offset_of!(Socket, lost_requests) + 4);
+};
 
 #[inline(always)]
 fn name_sender(record: &mut Segment) {

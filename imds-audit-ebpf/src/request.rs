@@ -35,7 +35,7 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         // socket's lock keeps another sender out.
         let state = unsafe { &mut *state };
         begins = begins_request(context, &packet, state);
-        state.begins = u32::from(begins);
+        state.begins = u16::from(begins);
         state.asked = end_of(&packet);
         state.known |= ASKED;
         if packet.tcp_flags & tcp_flags::ACK == 0 {

@@ -27,14 +27,16 @@ pub struct Socket {
     /// Which of the three above hold, and `asked`.
     pub known: u32,
     /// 1 while the packet at hand leaves in the context of the task that sends it.
-    pub is_sent_by_task: u32,
+    pub is_sent_by_task: u16,
+    /// Whether the packet at hand has the first bytes of a request: one of
+    /// [`imds_audit_ebpf::begins`].
+    pub begins: u16,
     /// The sequence number behind the last request bytes, if `ASKED`.
     pub asked: u32,
     /// How many of its requests were lost.
     pub lost_requests: u32,
-    /// Whether the packet at hand has the first bytes of a request: one of
-    /// [`imds_audit_ebpf::begins`].
-    pub begins: u32,
+    /// How many of its records were lost.
+    pub lost_records: u32,
     /// The scanner's state at `continuation`.
     pub scan: Scan,
 }
@@ -107,9 +109,10 @@ impl Socket {
         continuation: 0,
         known: 0,
         is_sent_by_task: 0,
+        begins: 0,
         asked: 0,
         lost_requests: 0,
-        begins: 0,
+        lost_records: 0,
         scan: Scan::NONE,
     };
 }

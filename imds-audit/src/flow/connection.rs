@@ -73,7 +73,9 @@ pub(super) struct Connection {
     last_asked: Option<u64>,
     /// How many of its requests were lost and counted, by the newest segment.
     lost_requests: u32,
-    /// How many of them have been answered, or never will be.
+    /// How many of its records were lost, by the newest segment.
+    lost_records: u32,
+    /// How many of the lost requests have been answered, or never will be.
     settled: u32,
     early: Option<Answer>,
     pending: VecDeque<Pending>,
@@ -108,6 +110,7 @@ impl Connection {
             pipelines: false,
             last_asked: None,
             lost_requests: 0,
+            lost_records: 0,
             settled: 0,
             early: None,
             pending: VecDeque::new(),
@@ -171,6 +174,7 @@ impl Connection {
         self.ends.source = self.ends.source.or(segment.ends.source);
         self.ends.netns = self.ends.netns.or(segment.ends.netns);
         self.lost_requests = self.lost_requests.max(segment.lost_requests);
+        self.lost_records = self.lost_records.max(segment.lost_records);
         self.used |= self.lost_requests > 0;
         match segment.direction {
             Direction::Request => self.request_segment(segment, context),
@@ -280,7 +284,7 @@ impl Connection {
             return;
         };
         self.reported_unused = true;
-        let certain = observed && self.losses == context.losses;
+        let certain = observed && self.losses == context.losses && self.lost_records == 0;
         let fate = self.fate.unwrap_or(if certain { Fate::Unanswered } else { Fate::Unobserved });
         let (connection, ends) = (self.id, self.ends);
         (context.sink)(Finding::Unused(Unused { connection, ends, opened, ended: now, fate }));

@@ -93,6 +93,9 @@ pub struct Segment<'a> {
     /// How many requests of the connection were lost so far on their way to us and counted where
     /// that happened. They are not handed out a second time, as a gap. 0 where nobody counts.
     pub lost_requests: u32,
+    /// How many records of the connection were lost so far, whatever they held. 0 where nobody
+    /// counts.
+    pub lost_records: u32,
 }
 
 /// Whether a segment has the first bytes of a request.

@@ -6,7 +6,7 @@ use imds_audit_ebpf::Task;
 
 use super::body::{Body, ChunkProgress, Chunks};
 use super::http::{HeadParser, Kind, Progress, RequestHead, begins_request};
-use super::stream::{Piece, Stream, Tag};
+use super::stream::{Losses, Piece, Stream, Tag};
 use super::{Begins, Timestamp, Unreadable};
 
 /// What is known of a request from its first byte on.
@@ -16,7 +16,7 @@ pub(super) struct Begun {
     pub(super) writer: Option<Task>,
     pub(super) last_writer: Option<Task>,
     /// How often records were lost before.
-    pub(super) losses: u64,
+    pub(super) losses: Losses,
     /// How much of the response stream the caller had when it sent the first byte.
     pub(super) acknowledged: Option<u64>,
 }
@@ -226,7 +226,7 @@ impl Requests {
             acknowledged: None,
             ttl: None,
             lost,
-            losses: 0,
+            losses: Losses::default(),
             begins: Begins::No,
         };
         self.gapped = true;

@@ -14,6 +14,16 @@ const PIECE_COST: usize = 128;
 /// A sequence number is put above this, so that there is room below it.
 const ORIGIN: u64 = 1 << 32;
 
+/// How often records were lost up to some moment. The first is told late, the second is known of
+/// the connection's own records alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Losses {
+    /// Of whatever connection: see [`super::Tracker::lost`].
+    pub(super) anywhere: u64,
+    /// Of the connection: see [`super::Segment::lost_records`].
+    pub(super) here: u32,
+}
+
 /// What is known of the segment that bytes came in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tag {
@@ -24,8 +34,8 @@ pub(super) struct Tag {
     pub(super) ttl: Option<u8>,
     /// How many requests were lost and counted before it: see [`super::Segment::lost_requests`].
     pub(super) lost: u32,
-    /// How often records were lost before it came, of whatever connection.
-    pub(super) losses: u64,
+    /// How often records were lost before it came.
+    pub(super) losses: Losses,
     /// See [`super::Segment::begins`].
     pub(super) begins: Begins,
 }

@@ -38,6 +38,7 @@ struct Packet {
     rst: bool,
     begins: Begins,
     lost: u32,
+    lost_records: u32,
 }
 
 impl Rig {
@@ -79,6 +80,7 @@ impl Rig {
             writer: None,
             begins: packet.begins,
             lost_requests: packet.lost,
+            lost_records: packet.lost_records,
         };
         self.tracker.segment(&segment, &mut |f| self.findings.push(f));
     }

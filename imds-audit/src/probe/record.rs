@@ -106,6 +106,7 @@ fn read_segment<'a>(
             _ => Begins::No,
         },
         lost_requests: record.lost_requests,
+        lost_records: record.lost_records,
     })
 }
 

@@ -163,11 +163,13 @@ fn check_attributed(steps: &[&str], classes: &[&str], stay: Stay, attributions: 
     let Some(scene) = Scene::new() else { return };
     let said: Vec<_> = addresses(scene.network.ipv6())
         .map(|address| {
+            let before = scene.entries().len();
             let caller = scene.run_well(CLIENT, &with_address(steps, &address));
+            // The service reads the callers' requests in the order of the callers.
+            scene.wait_for_entries(before + classes.len());
             (address, said(&caller))
         })
         .collect();
-    scene.wait_for_entries(classes.len() * said.len());
     let findings = match stay {
         Patient => scene.finish(),
         Gone => scene.finish_without_readers(),

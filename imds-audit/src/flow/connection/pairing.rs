@@ -3,6 +3,7 @@
 use super::super::body::Body;
 use super::super::requests::{Asked, Begun};
 use super::super::responses::Answer;
+use super::super::stream::Losses;
 use super::super::{Exchange, Finding, Request, RequestHead, Response, Timestamp, Unreadable};
 use super::{Connection, Context, Pending};
 
@@ -31,7 +32,7 @@ impl Connection {
             return;
         }
         if self.service_ended {
-            let certain = !self.responses.has_gap() && begun.losses == context.losses;
+            let certain = !self.responses.has_gap() && begun.losses == self.losses(context);
             self.hand_out(begun, head, absent(completed, certain), context);
             return;
         }
@@ -95,6 +96,11 @@ impl Connection {
         self.requests.is_owed()
     }
 
+    /// Returns how often records were lost by now.
+    fn losses(&self, context: &Context<'_>) -> Losses {
+        Losses { anywhere: context.losses, here: self.lost_records }
+    }
+
     /// Takes request bytes before `position` as lost.
     pub(super) fn give_up_requests(
         &mut self,
@@ -136,9 +142,10 @@ impl Connection {
 
     /// Hands out all requests that wait; where `certain`, no response came.
     pub(super) fn flush(&mut self, now: Timestamp, certain: bool, context: &mut Context<'_>) {
+        let now_lost = self.losses(context);
         for pending in std::mem::take(&mut self.pending) {
             if let Some(head) = pending.head {
-                let response = absent(now, certain && pending.begun.losses == context.losses);
+                let response = absent(now, certain && pending.begun.losses == now_lost);
                 self.hand_out(pending.begun, head, response, context);
             }
         }
@@ -169,9 +176,10 @@ impl Connection {
         if let Some(answer) = self.responses.cut() {
             self.answered(answer, context);
         }
+        let now_lost = self.losses(context);
         let mut due_now = Vec::new();
         for pending in self.pending.iter_mut().filter(|p| due(p)) {
-            let certain = certain && pending.begun.losses == context.losses;
+            let certain = certain && pending.begun.losses == now_lost;
             due_now.extend(pending.head.take().map(|head| (pending.begun, head, certain)));
         }
         for (begun, head, certain) in due_now {

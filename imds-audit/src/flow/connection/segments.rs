@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::super::stream::Tag;
+use super::super::stream::{Losses, Tag};
 use super::super::{Begins, Fate, Response, Segment};
 use super::{Connection, Context, DEFERRED_COST, Deferred};
 
@@ -23,7 +23,7 @@ impl Connection {
             ttl: segment.ttl,
             lost: segment.lost_requests,
             begins: segment.begins,
-            losses: context.losses,
+            losses: Losses { anywhere: context.losses, here: segment.lost_records },
         };
         let data = segment.sequence.wrapping_add(u32::from(segment.syn));
         if segment.syn && self.opening.is_none() {
@@ -77,7 +77,7 @@ impl Connection {
             ttl: segment.ttl,
             lost: segment.lost_requests,
             begins: segment.begins,
-            losses: context.losses,
+            losses: Losses { anywhere: context.losses, here: segment.lost_records },
         };
         let length = segment.length.max(u32::try_from(segment.payload.len()).unwrap_or(u32::MAX));
         let acknowledged = match segment.acknowledgment {

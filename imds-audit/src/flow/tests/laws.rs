@@ -144,7 +144,7 @@ proptest! {
             rig.send(&Packet {
                 response, at, ack, payload, length: None,
                 syn: flags == 1, fin: flags == 2, rst: flags == 3,
-                begins: Begins::No, lost: 0,
+                begins: Begins::No, lost: 0, lost_records: 0,
             });
             prop_assert!(rig.tracker.len() <= 4);
             prop_assert!(rig.tracker.buffered() <= 6_000);

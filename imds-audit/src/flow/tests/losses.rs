@@ -10,6 +10,7 @@ struct Kernel {
     asked: bool,
     acknowledged: usize,
     lost_requests: u32,
+    lost_records: u32,
 }
 
 impl Kernel {
@@ -30,13 +31,19 @@ impl Kernel {
 }
 
 impl Rig {
-    /// Takes a packet, or takes note that its record was lost.
-    fn send_or_lose(&mut self, packet: &Packet, is_lost: bool) {
+    /// Takes a packet, unless its record was lost. That this happened is told by the records that
+    /// come after it, and otherwise only before time passes, as in a live audit.
+    fn send_or_lose(&mut self, kernel: &mut Kernel, packet: &Packet, is_lost: bool) {
         if is_lost {
-            self.tracker.lost();
+            kernel.lost_records += 1;
         } else {
-            self.send(packet);
+            self.send(&Packet { lost_records: kernel.lost_records, ..packet.clone() });
         }
+    }
+
+    fn pass_seconds(&mut self, seconds: u64) {
+        self.tracker.lost();
+        self.seconds(seconds);
     }
 }
 
@@ -71,7 +78,7 @@ fn converse(requests: usize, cuts: &[usize], is_lost: &[bool], pause: &[bool]) -
     for response in [false, true] {
         let packet =
             Packet { syn: true, response, ack: response.then_some(0), ..Packet::default() };
-        rig.send_or_lose(&packet, is_lost());
+        rig.send_or_lose(&mut kernel, &packet, is_lost());
     }
     let (mut asked, mut answered) = (0, 0);
     for number in 0..requests {
@@ -90,7 +97,7 @@ fn converse(requests: usize, cuts: &[usize], is_lost: &[bool], pause: &[bool]) -
                 lost,
                 ..Packet::default()
             };
-            rig.send_or_lose(&packet, lost_now);
+            rig.send_or_lose(&mut kernel, &packet, lost_now);
             asked += bytes.len();
             rest = more;
         }
@@ -102,19 +109,19 @@ fn converse(requests: usize, cuts: &[usize], is_lost: &[bool], pause: &[bool]) -
             lost: kernel.lost_requests,
             ..Packet::default()
         };
-        rig.send_or_lose(&packet, is_lost());
+        rig.send_or_lose(&mut kernel, &packet, is_lost());
         answered += head.len() + 5;
         if pause.next().unwrap() {
-            rig.seconds(2);
+            rig.pass_seconds(2);
         }
     }
     for response in [false, true] {
         let (at, ack) = if response { (answered, asked) } else { (asked, answered) };
         let (at, ack, lost) = (at as u32, Some(ack as u32), kernel.lost_requests);
         let packet = Packet { response, at, ack, fin: true, lost, ..Packet::default() };
-        rig.send_or_lose(&packet, is_lost());
+        rig.send_or_lose(&mut kernel, &packet, is_lost());
     }
-    rig.seconds(120);
+    rig.pass_seconds(120);
     rig.finish();
     let counters = rig.tracker.counters();
     assert_eq!(counters.unpaired_responses, 0);
@@ -153,7 +160,7 @@ fn pipeline(rounds: &[usize], is_lost: &[bool], pause: &[bool]) -> (usize, usize
             let begins = kernel.request(acknowledged, &request, lost_now);
             let (at, ack, payload) = (asked as u32, Some(acknowledged as u32), request.clone());
             let packet = Packet { at, ack, payload, begins, lost, ..Packet::default() };
-            rig.send_or_lose(&packet, lost_now);
+            rig.send_or_lose(&mut kernel, &packet, lost_now);
             asked += request.len();
         }
         for number in first..first + requests {
@@ -161,15 +168,15 @@ fn pipeline(rounds: &[usize], is_lost: &[bool], pause: &[bool]) -> (usize, usize
             let (at, ack, payload) = (answered as u32, Some(asked as u32), head.clone());
             let (response, lost) = (true, kernel.lost_requests);
             let packet = Packet { response, at, ack, payload, lost, ..Packet::default() };
-            rig.send_or_lose(&packet, is_lost());
+            rig.send_or_lose(&mut kernel, &packet, is_lost());
             answered += head.len() + 5;
         }
         first += requests;
         if pause.next().unwrap() {
-            rig.seconds(2);
+            rig.pass_seconds(2);
         }
     }
-    rig.seconds(120);
+    rig.pass_seconds(120);
     rig.finish();
     assert_paired(&rig.findings);
     let counters = rig.tracker.counters();
