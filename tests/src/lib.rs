@@ -7,6 +7,8 @@
 //!       ── audit                 the program under test
 //!       ── caller                who asks
 //!       ── findings              ground truth and report, side by side
+//!       ── line                  a connection whose both ends the test holds
+//!       ── needle                a secret, in every form that it could be written in
 //! ```
 //!
 //! A broken promise of the program is a panic here: this is test code.
@@ -16,14 +18,18 @@ mod caller;
 mod cgroup;
 mod findings;
 mod gate;
+mod line;
+mod needle;
 mod prerequisites;
 mod scene;
 mod wait;
 
-pub use audit::{Audit, Report, kinds};
+pub use audit::{Audit, Report, Setup, kinds};
 pub use caller::{Caller, Running, become_user};
 pub use cgroup::Cgroup;
 pub use findings::{Exchange, Findings, text};
+pub use line::{Desk, Line};
+pub use needle::{Needle, assert_absent};
 pub use prerequisites::{in_ci, program, public_copy, python, root, skip};
 pub use scene::Scene;
 pub use wait::{PATIENCE, until, until_exit};

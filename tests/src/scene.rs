@@ -12,7 +12,7 @@ use imds_audit::simulator::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::audit::Audit;
+use super::audit::{Audit, Setup};
 use super::caller::{Caller, Running};
 use super::findings::{Findings, Readers};
 use super::prerequisites::root;
@@ -57,10 +57,15 @@ impl Scene {
     /// Makes a scene whose service answers on a port of its own too, and whose program audits
     /// only that: nobody else on the host asks there. Gives the address.
     pub fn alone(format: &str, arguments: &[&str]) -> Option<(Self, String)> {
+        Self::alone_with(Setup { format, arguments, ..Setup::default() })
+    }
+
+    /// As [`Scene::alone`], with everything that can be said of how the program is started.
+    pub fn alone_with(setup: Setup<'_>) -> Option<(Self, String)> {
         let address = SocketAddr::from((SERVICE_V4, own_port()));
         let endpoint = address.to_string();
-        let arguments = [&["--endpoint", &endpoint], arguments].concat();
-        let start = || Audit::start_as(format, &arguments);
+        let arguments = [&["--endpoint", &endpoint], setup.arguments].concat();
+        let start = || Audit::start_with(Setup { arguments: &arguments, ..setup });
         let scene = Self::of(start, Topology::Direct, Some(address))?;
         Some((scene, endpoint))
     }
