@@ -1,6 +1,7 @@
 //! The program: parses the command line, runs the command, and turns what comes of it into an
 //! exit code.
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,6 +10,12 @@ use imds_audit::command::{
     cli::{Cli, Command},
     demo, exit_of, run, tell,
 };
+use zeroizing_alloc::ZeroAlloc;
+
+/// Everything that is freed is cleared: tokens pass through many buffers (segments, header blocks,
+/// command lines), and whatever becomes of one of them, it leaves nothing behind on the heap.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

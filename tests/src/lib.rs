@@ -8,6 +8,7 @@
 //!       ── caller                who asks
 //!       ── findings              ground truth and report, side by side
 //!       ── line                  a connection whose both ends the test holds
+//!       ── memory                what a process holds in its memory
 //!       ── needle                a secret, in every form that it could be written in
 //! ```
 //!
@@ -19,6 +20,7 @@ mod cgroup;
 mod findings;
 mod gate;
 mod line;
+mod memory;
 mod needle;
 mod prerequisites;
 mod scene;
@@ -29,6 +31,7 @@ pub use caller::{Caller, Running, become_user};
 pub use cgroup::Cgroup;
 pub use findings::{Exchange, Findings, text};
 pub use line::{Desk, Line};
+pub use memory::{Region, regions};
 pub use needle::{Needle, assert_absent};
 pub use prerequisites::{in_ci, program, public_copy, python, root, skip};
 pub use scene::Scene;

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     Exit,
     cli::{FormatArgument, RunArguments},
+    memory,
     session::{Ended, Session},
 };
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
 /// # Errors
 /// Where the output cannot be opened, or the host does not allow the audit.
 pub async fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
+    memory::keep_to_itself();
     // Before anything is attached, so that no signal ends the program without its summary.
     let stop = stop(arguments.duration)?;
     let sink = open_sink(arguments)?;

@@ -14,6 +14,7 @@ use crate::{
         event::{
             Body, Event, Fallback, Loss, LossEvent, LossUnit, StartEvent, StopEvent, StopReason,
         },
+        redact,
     },
     flow::{Counters, Limits, Timestamp},
     output::{
@@ -118,6 +119,9 @@ impl<W: Write> Session<W> {
         sink: Sink<W>,
     ) -> anyhow::Result<Self> {
         let processes = Processes::open(roots).context("cannot read the host's processes")?;
+        // Events are cleaned once more: there a request's own token is known too.
+        let processes = processes
+            .rewording(|arguments| arguments.reworded(&redact::arguments(arguments.iter())));
         let auditor = Auditor::new(limits, read_clock());
         let source = Source::start(options)?;
         release_memory();

@@ -175,6 +175,24 @@ impl Arguments {
         Self { bytes: kept.into(), count, truncated }
     }
 
+    /// Returns the same command line with other words, at most as many bytes as are kept.
+    pub fn reworded(&self, words: &[impl AsRef<[u8]>]) -> Self {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        for (index, word) in words.iter().enumerate() {
+            if index > 0 {
+                bytes.push(0);
+            }
+            bytes.extend_from_slice(word.as_ref());
+        }
+        let truncated = self.truncated || bytes.len() > MAX_ARGUMENT_BYTES;
+        bytes.truncate(MAX_ARGUMENT_BYTES);
+        let count = match words.len() {
+            0 => 0,
+            _ => 1 + nuls(&bytes).count(),
+        };
+        Self { bytes: bytes.into(), count, truncated }
+    }
+
     /// Iterates over the arguments; the first is the program's own name for itself.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.split(|&byte| byte == 0).take(self.count)
@@ -236,7 +254,11 @@ pub struct Processes {
     cgroups: Option<CgroupResolver>,
     users: Users,
     cache: ProcessCache,
+    reword: Reword,
 }
+
+/// Changes a command line before it is kept, as to leave out secrets.
+pub type Reword = fn(&Arguments) -> Arguments;
 
 impl Processes {
     /// Opens the process and cgroup file systems.
@@ -251,7 +273,14 @@ impl Processes {
             cgroups: roots.cgroup.as_deref().and_then(|root| CgroupResolver::open(root).ok()),
             users: Users::default(),
             cache: ProcessCache::default(),
+            reword: Arguments::clone,
         })
+    }
+
+    /// Has every command line changed before it is kept: it is kept for as long as the process is
+    /// of interest, which can be as long as this program runs.
+    pub fn rewording(self, reword: Reword) -> Self {
+        Self { reword, ..self }
     }
 
     /// Takes the kernel's record of a process and returns all that is known of it.
@@ -268,6 +297,10 @@ impl Processes {
             self.cgroups.as_mut(),
             &mut self.users,
         );
+        let ancestors = process.ancestors.iter_mut().map(|ancestor| &mut ancestor.arguments);
+        for arguments in ancestors.chain([&mut process.arguments]).flatten() {
+            *arguments = (self.reword)(arguments);
+        }
         let process = Arc::new(process);
         self.cache.insert(key, Arc::clone(&process), record.time());
         process

@@ -69,7 +69,7 @@ fn no_secret_is_in_text() {
 const DESK: u16 = 8_080;
 
 /// Starts the program as talkative as it can be, and with secrets of its own around it.
-fn talkative(format: &str, to_stdout: bool) -> Option<(Scene, Vec<Needle>)> {
+pub(super) fn talkative(format: &str, to_stdout: bool) -> Option<(Scene, Vec<Needle>)> {
     let own = "ownEnvironmentQ7zK2xYw4";
     let environment = [("RUST_LOG", "trace"), ("AWS_SECRET_ACCESS_KEY", own)];
     let endpoint = format!("{SERVICE_V4}:{DESK}");
@@ -80,7 +80,7 @@ fn talkative(format: &str, to_stdout: bool) -> Option<(Scene, Vec<Needle>)> {
 }
 
 /// Plants a secret in every place of a request, a response, an argument and an environment.
-fn plant(scene: &Scene) -> Vec<Needle> {
+pub(super) fn plant(scene: &Scene) -> Vec<Needle> {
     let desk = Desk::open(&scene.network, DESK);
     let cases = wire::REQUESTS.iter().chain(&wire::RESPONSES).chain(&wire::BODIES);
     let mut needles: Vec<_> =
