@@ -7,9 +7,9 @@ use crate::{
     config::offset,
     emit::{Skip, count},
     kernel::{Pointer, is_owned},
-    packet::{Packet, check, cookie, own_ends, own_socket, parse, write_part},
+    packet::{Packet, check, cookie, load, own_ends, own_socket, parse, write_part},
     snapshot::{identify_current, write_current},
-    socket::{self, REQUEST_ACKNOWLEDGMENT, Socket},
+    socket::{self, NO_BODY, REQUEST_ACKNOWLEDGMENT, Socket},
 };
 
 /// Reports a packet to the service. Returns how many request bytes it had.
@@ -29,6 +29,9 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         let state = unsafe { &mut *state };
         state.request_acknowledgment = packet.acknowledgment;
         state.known |= REQUEST_ACKNOWLEDGMENT;
+        let is_head =
+            matches!(load::<4>(context, packet.payload), Ok(method) if method == *b"HEAD");
+        state.known = if is_head { state.known | NO_BODY } else { state.known & !NO_BODY };
     }
     // The request bytes matter more than who sent them: go on where that is lost.
     let skb = context.skb.skb;

@@ -8,6 +8,7 @@ mod load;
 mod memory;
 mod output;
 mod processes;
+mod ring;
 mod secrets;
 
 /// The client that does what its arguments say.

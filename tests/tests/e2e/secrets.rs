@@ -1,7 +1,7 @@
 //! What must never be written.
 
 mod typed;
-mod wire;
+pub(super) mod wire;
 
 use std::process::Command;
 
@@ -66,13 +66,18 @@ fn no_secret_is_in_text() {
 }
 
 /// The port of the service whose answers the test writes.
-const DESK: u16 = 8_080;
+pub(super) const DESK: u16 = 8_080;
+
+/// Gives that service's address, as the program takes it.
+pub(super) fn desk() -> String {
+    format!("{SERVICE_V4}:{DESK}")
+}
 
 /// Starts the program as talkative as it can be, and with secrets of its own around it.
 pub(super) fn talkative(format: &str, to_stdout: bool) -> Option<(Scene, Vec<Needle>)> {
     let own = "ownEnvironmentQ7zK2xYw4";
     let environment = [("RUST_LOG", "trace"), ("AWS_SECRET_ACCESS_KEY", own)];
-    let endpoint = format!("{SERVICE_V4}:{DESK}");
+    let endpoint = desk();
     let arguments = ["-vv", "--endpoint", &endpoint, "--endpoint", super::SERVICE];
     let setup = Setup { format, arguments: &arguments, environment: &environment, to_stdout };
     let (scene, _) = Scene::alone_with(setup)?;

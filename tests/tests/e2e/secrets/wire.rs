@@ -233,7 +233,7 @@ pub const RESPONSES: [Case; 8] = [
 ];
 
 /// Every way for a response's body to come: nothing of it may leave the kernel.
-pub const BODIES: [Case; 25] = [
+pub const BODIES: [Case; 26] = [
     case(
         "a token's response",
         &[
@@ -377,6 +377,16 @@ pub const BODIES: [Case; 25] = [
         &[
             GET,
             Answer("HTTP/1.1 200 OK\r\nContent-Length: 85\r\n\r\n{}"),
+            Ask("GET /latest/meta-data/ami-id HTTP/1.1\r\n\r\n"),
+            Answer("HTTP/1.1 200 OK\r\nX-Fake: {}\r\n\r\n"),
+            OK,
+        ],
+    ),
+    case(
+        "a body that looks like a response, all of it behind the next request",
+        &[
+            GET,
+            Answer("HTTP/1.1 200 OK\r\nContent-Length: 57\r\n\r\n"),
             Ask("GET /latest/meta-data/ami-id HTTP/1.1\r\n\r\n"),
             Answer("HTTP/1.1 200 OK\r\nX-Fake: {}\r\n\r\n"),
             OK,
