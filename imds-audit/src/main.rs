@@ -2,11 +2,12 @@
 //! exit code.
 
 use std::alloc::System;
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
 use imds_audit::command::{
-    Exit, check,
+    Diagnostics, Exit, check,
     cli::{Cli, Command},
     demo, exit_of, run, tell,
 };
@@ -36,13 +37,15 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => runtime.block_on(demo::run(arguments)),
         Command::DemoCaller(arguments) => demo::call(arguments),
     };
-    match result {
+    let code = match result {
         Ok(exit) => exit.into(),
         Err(error) => {
             tell(format_args!("imds-audit: {error:#}\n"));
             exit_of(&error).into()
         }
-    }
+    };
+    Diagnostics.settle();
+    code
 }
 
 /// Diagnostics go to standard error; `RUST_LOG` has the last word on how many.
@@ -52,5 +55,13 @@ fn start_log(verbose: u8) {
         1 => "info",
         _ => "debug",
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
+    let style = match anstream::AutoStream::choice(&io::stderr()) {
+        anstream::ColorChoice::Never => "never",
+        _ => "always",
+    };
+    let environment =
+        env_logger::Env::default().default_filter_or(level).default_write_style_or(style);
+    env_logger::Builder::from_env(environment)
+        .target(env_logger::Target::Pipe(Box::new(Diagnostics)))
+        .init();
 }

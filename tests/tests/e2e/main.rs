@@ -10,6 +10,7 @@ mod output;
 mod processes;
 mod ring;
 mod secrets;
+mod stuck;
 
 /// The client that does what its arguments say.
 const CLIENT: &str = env!("CARGO_BIN_EXE_imds-audit-test-client");

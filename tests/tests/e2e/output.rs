@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{CLIENT, GET_V1, GET_V2, PUT, SERVICE};
 
 /// A program that is killed when the test is over.
-struct Guarded(Child);
+pub(super) struct Guarded(pub(super) Child);
 
 impl Drop for Guarded {
     fn drop(&mut self) {
@@ -24,7 +24,7 @@ impl Drop for Guarded {
 }
 
 impl Guarded {
-    fn start(arguments: &[&str]) -> Option<Self> {
+    pub(super) fn start(arguments: &[&str]) -> Option<Self> {
         let mut command = Command::new(program().filter(|_| root())?);
         command.arg("run").args(arguments).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -32,7 +32,7 @@ impl Guarded {
     }
 
     /// Waits until as many programs are attached as another audit has.
-    fn wait_until_attached(&self, other: &Value) {
+    pub(super) fn wait_until_attached(&self, other: &Value) {
         let programs = other["programs"].as_array().unwrap().len();
         let folder = format!("/proc/{}/fd", self.0.id());
         let attached = || {
@@ -46,7 +46,7 @@ impl Guarded {
     }
 
     /// Waits until it ends, and gives the exit code and what it said.
-    fn ended(&mut self) -> (Option<i32>, String) {
+    pub(super) fn ended(&mut self) -> (Option<i32>, String) {
         let status = until_exit(&mut self.0).expect("it does not end");
         let said = std::io::read_to_string(self.0.stderr.take().unwrap()).unwrap();
         assert!(!said.contains("panicked"), "{said}");
@@ -214,8 +214,8 @@ fn a_full_disk_does_not_end_the_audit_and_is_told() {
     assert!(audit.0.try_wait().unwrap().is_none(), "it ended");
     kill_process(Pid::from_child(&audit.0), Signal::TERM).unwrap();
     let (code, said) = audit.ended();
-    assert!(code.is_some(), "killed: {said}");
-    assert!(said.contains("could not be written"), "{said}");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("could not be written to the output: No space left"), "{said}");
     scene.finish();
 }
 
@@ -281,7 +281,7 @@ fn a_disk_that_was_full_holds_whole_lines_and_tells_how_many_are_missing() {
 }
 
 /// Says whether a process waits for something, as the program does when it has no more to do.
-fn is_asleep(pid: u32) -> bool {
+pub(super) fn is_asleep(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     status.lines().any(|line| line.starts_with("State:\tS"))
 }
