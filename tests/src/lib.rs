@@ -9,6 +9,7 @@
 //!       ── findings              ground truth and report, side by side
 //!       ── line                  a connection whose both ends the test holds
 //!       ── memory                what a process holds in its memory
+//!       ── trap                  a root folder in which nothing is ever found
 //!       ── needle                a secret, in every form that it could be written in
 //! ```
 //!
@@ -24,6 +25,7 @@ mod memory;
 mod needle;
 mod prerequisites;
 mod scene;
+mod trap;
 mod wait;
 
 pub use audit::{Audit, Report, Setup, kinds};
@@ -35,4 +37,5 @@ pub use memory::{Region, regions};
 pub use needle::{Needle, assert_absent};
 pub use prerequisites::{in_ci, program, public_copy, python, root, skip};
 pub use scene::Scene;
+pub use trap::Trap;
 pub use wait::{PATIENCE, until, until_exit};

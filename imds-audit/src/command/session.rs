@@ -45,6 +45,8 @@ pub struct Session {
     counted: Counters,
     malformed: u64,
     malformed_told: u64,
+    /// How many processes were told to be known in part only.
+    late_told: u64,
     started: Timestamp,
 }
 
@@ -144,6 +146,7 @@ impl Session {
             counted: Counters::default(),
             malformed: 0,
             malformed_told: 0,
+            late_told: 0,
             started: now(),
         };
         let event = session.start_event(options, roots);
@@ -257,6 +260,8 @@ impl Session {
             self.malformed,
             &mut self.malformed_told,
         );
+        let late = self.processes.late();
+        grow(&mut grown, ("procfs", LossUnit::Processes), late, &mut self.late_told);
         let counters = self.auditor.counters();
         let Counters { evicted, held_overflows, pending_overflows, unpaired_responses, .. } =
             counters;

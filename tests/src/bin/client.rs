@@ -11,6 +11,7 @@
 //! times NUMBER   does the rest so often
 //! note TEXT      does nothing
 //! pid            prints its number
+//! root FOLDER    makes a folder its root
 //! exec           goes on with the rest as a new program, the connection open
 //! child          has a child go on with the rest, and waits for it
 //! ```
@@ -25,6 +26,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::chroot;
 
 /// The variable that tells which network namespace this process must be in.
 const NAMESPACE_VARIABLE: &str = "IMDS_AUDIT_TEST_NAMESPACE";
@@ -55,6 +57,7 @@ fn main() {
             }
             "note" => drop(operand()),
             "pid" => println!("{}", std::process::id()),
+            "root" => chroot(operand()).unwrap(),
             "exec" => panic!("{}", client.successor(steps).exec()),
             "child" => {
                 let status = client.successor(steps).status().unwrap();

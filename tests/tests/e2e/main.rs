@@ -11,6 +11,7 @@ mod processes;
 mod ring;
 mod secrets;
 mod stuck;
+mod trap;
 
 /// The client that does what its arguments say.
 const CLIENT: &str = env!("CARGO_BIN_EXE_imds-audit-test-client");
