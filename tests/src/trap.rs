@@ -69,7 +69,7 @@ impl Trap {
     fn mount(&self, kind: &str, place: &str, options: &str) {
         let options = CString::new(options).unwrap();
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        mount("trap", &self.path(place), kind, flags, Some(options.as_c_str())).unwrap();
+        mount("trap", self.path(place), kind, flags, Some(options.as_c_str())).unwrap();
     }
 }
 
