@@ -102,7 +102,8 @@ impl Queue {
         R: FnMut(u64) -> Vec<u8> + Send + 'static,
     {
         let shared = Arc::new(Shared::default());
-        let mut clerk = Clerk { shared: Arc::clone(&shared), writer, report };
+        let spare = Vec::new();
+        let mut clerk = Clerk { shared: Arc::clone(&shared), writer, report, spare };
         thread::Builder::new().name("output".to_owned()).spawn(move || clerk.run())?;
         Ok(Self { shared })
     }
@@ -214,11 +215,13 @@ struct Clerk<W, R> {
     shared: Arc<Shared>,
     writer: Writer<W>,
     report: R,
+    /// A buffer that is not in use, so that the usual few lines need no new one.
+    spare: Vec<u8>,
 }
 
 impl<W: Write, R: FnMut(u64) -> Vec<u8>> Clerk<W, R> {
     fn run(&mut self) {
-        while let Some(bytes) = self.next() {
+        while let Some(mut bytes) = self.next() {
             for piece in pieces(&bytes) {
                 let lines = memchr::memchr_iter(b'\n', piece).count() as u64;
                 if self.write(piece, lines).is_err() {
@@ -227,6 +230,10 @@ impl<W: Write, R: FnMut(u64) -> Vec<u8>> Clerk<W, R> {
             }
             if self.report().is_err() {
                 return;
+            }
+            if bytes.capacity() <= 2 * PIECE {
+                bytes.clear();
+                self.spare = bytes;
             }
             self.shared.lock().busy = false;
             self.shared.done.notify_all();
@@ -242,7 +249,7 @@ impl<W: Write, R: FnMut(u64) -> Vec<u8>> Clerk<W, R> {
                 state.asked = false;
                 state.busy = true;
                 state.in_hand = std::mem::take(&mut state.waiting);
-                return Some(std::mem::take(&mut state.bytes));
+                return Some(std::mem::replace(&mut state.bytes, std::mem::take(&mut self.spare)));
             }
             if state.ended {
                 return None;
