@@ -62,7 +62,7 @@ fn nobody_of_its_own_user_may_look_into_it() {
     let (_folder, program) = public_copy(&program);
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-    let rights = "+bpf,+net_admin,+perfmon,+sys_admin,+dac_override";
+    let rights = "+bpf,+net_admin,+perfmon";
     command.args(["--inh-caps", rights, "--ambient-caps", rights]).arg(program).arg("run");
     command.stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     let audit = Guarded(command.spawn().unwrap());

@@ -22,14 +22,18 @@ impl Scan<'_> {
         // Inside a format that is quoted itself, `\"` is a quote of the text, unless operands
         // follow it.
         let follows = self.at(index + 1).is_none_or(|byte| matches!(byte, b' ' | b',' | b'\t'));
-        self.places > 0 && !self.whole && (!escaped || follows)
+        // One argument alone is the format itself, but where operands follow it inside of it
+        // (`ssh host "printf 'Token: %s' SECRET"`).
+        self.places > 0 && (follows || !(escaped || self.whole))
     }
 
     /// Redacts the operands behind the quote that ends a format; returns where to go on.
     pub fn operands(&mut self, quote: usize) -> usize {
-        self.places = 0;
         let bytes = self.bytes;
         let mut index = quote + 1;
+        if !self.whole {
+            self.places = 0;
+        }
         let mut literals_only = false;
         loop {
             index = value::skip_blanks(bytes, index);
@@ -52,6 +56,7 @@ impl Scan<'_> {
             let extent = value::word(bytes, index, false);
             if is_quoted || !literals_only {
                 self.secret(extent.start, extent.end);
+                self.places = 0;
             }
             // The quote that closes the operand too.
             let closed = extent.end.max(index) + usize::from(is_quoted);

