@@ -92,11 +92,6 @@ fn write_heads(context: &SkBuffContext, packet: &Packet) -> Result<u32, Skip> {
         if state.scan.length == UNKNOWN {
             return Ok(state.scan.written);
         }
-        // An interim response, of length zero, leaves it to the one behind it.
-        if state.known & NO_BODY != 0 && state.scan.length != 0 {
-            state.known &= !NO_BODY;
-            state.scan.length = 0;
-        }
         // Go on behind the body: in this packet, or in a later one.
         let next = state.scan.position.wrapping_add(state.scan.length as u32);
         state.scan = Scan { written: state.scan.written, ..Scan::new(next) };
@@ -228,6 +223,7 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
     if blank != 0 {
         let end = trailing_zeros(blank) as u32;
         scan.position = scan.position.wrapping_add(end).wrapping_sub(HISTORY - 1);
+        drop_body(scan, known);
         return Scanned::End;
     }
     scan.position = scan.position.wrapping_add(count);
@@ -235,6 +231,16 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
     scan.carriage_returns = recent(carriage_returns, count);
     scan.hyphens = recent(hyphens, count);
     Scanned::Inside
+}
+
+/// Forgets the length of a body that does not come. An interim response, of length zero, leaves
+/// that to the one behind it.
+#[inline(always)]
+fn drop_body(scan: &mut Scan, known: &mut u32) {
+    if *known & NO_BODY != 0 && scan.length != 0 && scan.length != UNKNOWN {
+        *known &= !NO_BODY;
+        scan.length = 0;
+    }
 }
 
 /// Returns a bit for each byte of a kind: the sixteen before the step's, then the step's.
