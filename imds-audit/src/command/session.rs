@@ -225,7 +225,8 @@ impl Session {
             observer(&event);
             desk.take(&event);
         });
-        if is_empty {
+        // In a flood the ring is never empty, and the output may be closed all the same.
+        if is_empty || self.desk.sink.queue().is_closed() {
             self.desk.flush();
         }
         reached

@@ -148,6 +148,11 @@ impl Queue {
         Ok(std::mem::take(&mut state.reported))
     }
 
+    /// Returns whether nobody reads any more.
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().closed
+    }
+
     /// Waits until [`flush`](Self::flush) has news: nobody reads any more, or losses have been
     /// reported.
     pub async fn changed(&self) {
