@@ -177,9 +177,9 @@ fn length(context: &SkBuffContext) -> u32 {
     unsafe { (*context.skb.skb).len }
 }
 
-/// Reads bytes of the packet's headers.
+/// Reads bytes of the packet.
 #[inline(always)]
-fn load<const N: usize>(context: &SkBuffContext, offset: u32) -> Result<[u8; N], Skip> {
+pub fn load<const N: usize>(context: &SkBuffContext, offset: u32) -> Result<[u8; N], Skip> {
     let mut bytes = MaybeUninit::<[u8; N]>::uninit();
     // SAFETY: the destination is ours and N bytes long.
     let result = unsafe {

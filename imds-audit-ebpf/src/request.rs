@@ -11,9 +11,9 @@ use crate::{
     emit::{Skip, count},
     ends::own_ends,
     kernel::{Pointer, is_owned},
-    packet::{Packet, blame_sender, check, cookie, own_socket, parse, write_part},
+    packet::{Packet, blame_sender, check, cookie, load, own_socket, parse, write_part},
     snapshot::{Actor, identify_current, write_current},
-    socket::{self, ASKED, REQUEST_ACKNOWLEDGMENT, Socket},
+    socket::{self, ASKED, NO_BODY, REQUEST_ACKNOWLEDGMENT, Socket},
 };
 
 /// Reports a packet to the service. Returns how many request bytes it had.
@@ -46,6 +46,9 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
             state.request_acknowledgment = packet.acknowledgment;
             state.known |= REQUEST_ACKNOWLEDGMENT;
         }
+        let is_head =
+            matches!(load::<4>(context, packet.payload), Ok(method) if method == *b"HEAD");
+        state.known = if is_head { state.known | NO_BODY } else { state.known & !NO_BODY };
     }
     // The request bytes matter more than who sent them: go on where that is lost.
     let skb = context.skb.skb;

@@ -4,12 +4,16 @@
 //! header begins
 //!
 //! - where the caller's acknowledgement stood when it sent its last request bytes: all that came
-//!   before was an earlier answer; or
+//!   before was an earlier answer, unless it lies inside a body whose length is known; or
 //! - where the last header's Content-Length says that its body ends, which is how the answers to
 //!   pipelined requests are found, even in one packet;
 //!
 //! and there only if the bytes `HTTP/1.` stand there. It ends at its blank line. What lies
 //! between is skipped without a record.
+//!
+//! One body could pass for a header, up to its first blank line: one in chunks or without a
+//! length, if the caller sends its next request in the middle of it, and `HTTP/1.` stands exactly
+//! where its acknowledgement did. The metadata service tells the length of every body.
 
 use aya_ebpf::{
     EbpfContext, bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes,
@@ -24,7 +28,7 @@ use crate::{
     bits::{clamp, minimum},
     emit::Skip,
     packet::{Packet, check, cookie, parse, write_part},
-    socket::{self, CONTINUATION, NEXT_HEAD, REQUEST_ACKNOWLEDGMENT, Scan, UNKNOWN},
+    socket::{self, CONTINUATION, NEXT_HEAD, NO_BODY, REQUEST_ACKNOWLEDGMENT, Scan, UNKNOWN},
 };
 
 /// How many bytes are scanned at a time. With the sixteen before them they are the 64 bits of a
@@ -37,6 +41,9 @@ const MAX_STEPS: u32 = 32;
 
 /// `HTTP/1.` as the first seven of eight bytes in memory.
 const PROTOCOL: u64 = u64::from_ne_bytes(*b"HTTP/1.\0");
+/// The statuses of responses without a body (RFC 9112, section 6.3), as they stand in a word.
+const NO_CONTENT: u64 = u64::from_ne_bytes(*b"204\0\0\0\0\0");
+const NOT_MODIFIED: u64 = u64::from_ne_bytes(*b"304\0\0\0\0\0");
 /// `content-length:` behind a line feed, as two words with the bit of lower case set.
 const NAME: [u64; 2] = [u64::from_ne_bytes(*b"\x2acontent"), u64::from_ne_bytes(*b"-length:")];
 /// The bit that makes an ASCII letter lower case. A hyphen and a colon have it.
@@ -137,7 +144,7 @@ extern "C" fn find_start(skb: *mut __sk_buff, sequence: u32, payload: u32, total
         state.scan.written = 0;
         return 1;
     }
-    if state.known & REQUEST_ACKNOWLEDGMENT != 0 {
+    if state.known & REQUEST_ACKNOWLEDGMENT != 0 && !state.is_acknowledgment_in_body() {
         let offset = distance(state.request_acknowledgment);
         if offset < total && is_head_at(context, payload.wrapping_add(offset), total - offset) {
             state.scan = Scan::new(offset);
@@ -190,7 +197,7 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
     // Forgotten since the step before: other sockets needed the place.
     let Some(state) = socket::find(cookie(context)) else { return Scanned::Unreadable };
     // SAFETY: as in `write_heads`.
-    let scan = unsafe { &mut (*state).scan };
+    let (scan, known) = unsafe { (&mut (*state).scan, &mut (*state).known) };
     let left = length.wrapping_sub(scan.position);
     let count = minimum(u64::from(left), STEP as u64) as u32;
     let mut bytes = [0u64; STEP / 8];
@@ -202,9 +209,13 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
             scan.position = length;
             return Scanned::Inside;
         }
+        let status = (bytes[1] >> 8) & 0xff_ff_ff;
         // An interim response (1xx) has no body: the next header follows at once.
-        if (bytes[1] >> 8) & 0xff == u64::from(b'1') {
+        if status & 0xff == u64::from(b'1') {
             scan.length = 0;
+        }
+        if status == NO_CONTENT || status == NOT_MODIFIED {
+            *known |= NO_BODY;
         }
     }
     scan.is_new = 0;
@@ -228,6 +239,7 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
     if blank != 0 {
         let end = trailing_zeros(blank) as u32;
         scan.position = scan.position.wrapping_add(end).wrapping_sub(HISTORY - 1);
+        drop_body(scan, known);
         return Scanned::End;
     }
     scan.position = scan.position.wrapping_add(count);
@@ -235,6 +247,16 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
     scan.carriage_returns = recent(carriage_returns, count);
     scan.hyphens = recent(hyphens, count);
     Scanned::Inside
+}
+
+/// Forgets the length of a body that does not come. An interim response, of length zero, leaves
+/// that to the one behind it.
+#[inline(always)]
+fn drop_body(scan: &mut Scan, known: &mut u32) {
+    if *known & NO_BODY != 0 && scan.length != 0 && scan.length != UNKNOWN {
+        *known &= !NO_BODY;
+        scan.length = 0;
+    }
 }
 
 /// Returns a bit for each byte of a kind: the sixteen before the step's, then the step's.

@@ -24,7 +24,7 @@ pub struct Socket {
     pub next_head: u32,
     /// Where a header that has begun goes on.
     pub continuation: u32,
-    /// Which of the three above hold, and `asked`.
+    /// Which of the three above hold, `asked`, and more: see the bits below.
     pub known: u32,
     /// 1 while the packet at hand leaves in the context of the task that sends it.
     pub is_sent_by_task: u16,
@@ -97,8 +97,20 @@ pub const NEXT_HEAD: u32 = 2;
 pub const CONTINUATION: u32 = 4;
 /// `asked` holds.
 pub const ASKED: u32 = 8;
+/// The response to come, or at hand, has no body whatever length its header tells: the request is
+/// a HEAD, or the status says so.
+pub const NO_BODY: u32 = 16;
 
 impl Socket {
+    /// Returns whether the caller sent its last request bytes in the middle of a body whose end is
+    /// known: then no header begins where its acknowledgement stood, whatever stands there.
+    #[inline(always)]
+    pub fn is_acknowledgment_in_body(&self) -> bool {
+        // Sequence numbers are compared by the sign of their distance (RFC 9293, section 3.4).
+        let left = self.next_head.wrapping_sub(self.request_acknowledgment) as i32;
+        self.known & NEXT_HEAD != 0 && left > 0
+    }
+
     /// A socket of which nothing is known.
     pub const NEW: Self = Self {
         writer: ProcessKey { pid: 0, start_time: 0, exec_id: 0 },

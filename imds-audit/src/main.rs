@@ -1,14 +1,22 @@
 //! The program: parses the command line, runs the command, and turns what comes of it into an
 //! exit code.
 
+use std::alloc::System;
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
 use imds_audit::command::{
-    Exit, check,
+    Diagnostics, Exit, check,
     cli::{Cli, Command},
     demo, exit_of, run, tell,
 };
+use zeroizing_alloc::ZeroAlloc;
+
+/// Everything that is freed is cleared: tokens pass through many buffers (segments, header blocks,
+/// command lines), and whatever becomes of one of them, it leaves nothing behind on the heap.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -29,13 +37,15 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => runtime.block_on(demo::run(arguments)),
         Command::DemoCaller(arguments) => demo::call(arguments),
     };
-    match result {
+    let code = match result {
         Ok(exit) => exit.into(),
         Err(error) => {
             tell(format_args!("imds-audit: {error:#}\n"));
             exit_of(&error).into()
         }
-    }
+    };
+    Diagnostics.settle();
+    code
 }
 
 /// Diagnostics go to standard error; `RUST_LOG` has the last word on how many.
@@ -45,5 +55,13 @@ fn start_log(verbose: u8) {
         1 => "info",
         _ => "debug",
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
+    let style = match anstream::AutoStream::choice(&io::stderr()) {
+        anstream::ColorChoice::Never => "never",
+        _ => "always",
+    };
+    let environment =
+        env_logger::Env::default().default_filter_or(level).default_write_style_or(style);
+    env_logger::Builder::from_env(environment)
+        .target(env_logger::Target::Pipe(Box::new(Diagnostics)))
+        .init();
 }

@@ -21,6 +21,25 @@ pub struct Audit {
     _place: Place,
 }
 
+/// How the program is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// The form of the lines.
+    pub format: &'a str,
+    /// Further arguments, which may say where the lines go.
+    pub arguments: &'a [&'a str],
+    /// Variables in its environment.
+    pub environment: &'a [(&'a str, &'a str)],
+    /// Whether the lines go to the standard output, and not to a file.
+    pub to_stdout: bool,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self { format: "json", arguments: &[], environment: &[], to_stdout: false }
+    }
+}
+
 /// What a run of the program left behind.
 #[derive(Debug)]
 pub struct Report {
@@ -55,29 +74,28 @@ impl Audit {
     /// Starts the program with JSON lines into a file, and waits until everything is attached;
     /// `None` where the program is not known.
     pub fn start(arguments: &[&str]) -> Option<Self> {
-        Self::start_as("json", arguments)
+        Self::start_with(Setup { arguments, ..Setup::default() })
     }
 
-    /// Starts the program with a format of output. Arguments may say where that goes.
-    pub fn start_as(format: &str, arguments: &[&str]) -> Option<Self> {
-        Self::start_prepared(format, arguments, |_| {})
+    /// Starts the program with everything that can be said of how.
+    pub fn start_with(setup: Setup<'_>) -> Option<Self> {
+        Self::start_prepared(setup, |_| {})
     }
 
-    /// As [`Audit::start_as`], with something done to the command before.
-    pub fn start_prepared(
-        format: &str,
-        arguments: &[&str],
-        prepare: impl FnOnce(&mut Command),
-    ) -> Option<Self> {
+    /// As [`Audit::start_with`], with something done to the command before.
+    pub fn start_prepared(setup: Setup<'_>, prepare: impl FnOnce(&mut Command)) -> Option<Self> {
         let place = Place::take();
         let folder = tempfile::tempdir().unwrap();
+        let Setup { format, arguments, environment, to_stdout } = setup;
         let chosen = arguments.iter().skip_while(|argument| **argument != "--output").nth(1);
-        let output = chosen.map_or_else(|| folder.path().join("output"), PathBuf::from);
+        let usual = folder.path().join(if to_stdout { "stdout" } else { "output" });
+        let output = chosen.map_or(usual, PathBuf::from);
         let mut command = Command::new(program()?);
         command.args(["run", "--format", format]).args(arguments);
-        if chosen.is_none() {
+        if chosen.is_none() && !to_stdout {
             command.arg("--output").arg(&output);
         }
+        command.env_remove("RUST_LOG").envs(environment.iter().copied());
         prepare(&mut command);
         let child = spawn(&mut command, folder.path());
         let mut audit = Self { child, folder, output, _place: place };
@@ -153,13 +171,7 @@ impl Drop for Audit {
 
 fn spawn(command: &mut Command, folder: &Path) -> Child {
     let file = |name: &str| File::create(folder.join(name)).unwrap();
-    command
-        .stdin(Stdio::null())
-        .stdout(file("stdout"))
-        .stderr(file("stderr"))
-        .env_remove("RUST_LOG")
-        .spawn()
-        .unwrap()
+    command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap()
 }
 
 /// Gives the kinds of events, in order.

@@ -7,6 +7,11 @@
 //!                ── caller                who asks
 //!       ── audit                          the program under test
 //!       ── findings                       ground truth and report, side by side
+//!       ── line                           a connection whose both ends the test holds
+//!       ── memory                         what a process holds in its memory
+//!       ── memory_limit                   a bound on that
+//!       ── trap                           a root folder in which nothing is ever found
+//!       ── needle                         a secret, in every form that it could be written in
 //! ```
 //!
 //! A broken promise of the program is a panic here: this is test code.
@@ -16,18 +21,26 @@ mod caller;
 mod cgroup;
 mod findings;
 mod gate;
+mod line;
 mod memory;
+mod memory_limit;
+mod needle;
 mod prerequisites;
 mod scene;
 mod stage;
+mod trap;
 mod wait;
 
-pub use audit::{Audit, Report, kinds};
+pub use audit::{Audit, Report, Setup, kinds};
 pub use caller::{Caller, Running, become_user};
 pub use cgroup::Cgroup;
 pub use findings::{Exchange, Findings, text};
-pub use memory::MemoryLimit;
+pub use line::{Desk, Line};
+pub use memory::{Region, regions};
+pub use memory_limit::MemoryLimit;
+pub use needle::{Needle, assert_absent};
 pub use prerequisites::{in_ci, program, public_copy, python, root, skip};
 pub use scene::Scene;
 pub use stage::Stage;
+pub use trap::Trap;
 pub use wait::{PATIENCE, is_asleep, until, until_exit};

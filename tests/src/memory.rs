@@ -1,79 +1,56 @@
-//! A bound on the memory of a process.
+//! What a process holds in its memory.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{self, Command};
+use std::fmt;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 
-/// A control group whose processes may take so much memory, the kernel's for them included.
-/// Removed when dropped.
-#[derive(Debug)]
-pub struct MemoryLimit {
-    folder: PathBuf,
-    /// The file with the count of processes that the kernel killed for want of memory.
-    kills: &'static str,
+/// A region of a process's memory.
+#[derive(Clone)]
+pub struct Region {
+    /// The line of `/proc/PID/smaps` that names it.
+    pub name: String,
+    /// Whether the kernel leaves it out of a core dump (`dd` among its `VmFlags`, proc(5)).
+    pub is_left_out: bool,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
-impl MemoryLimit {
-    /// Makes one; `None` where no hierarchy of either version with this controller is mounted
-    /// for writing.
-    pub fn create(bytes: u64) -> Option<Self> {
-        let name = format!("imds-audit-test-{}", process::id());
-        let (mount, limit, kills) = version2().or_else(version1)?;
-        let group = Self { folder: mount.join(name), kills };
-        fs::create_dir(&group.folder).ok()?;
-        fs::write(group.folder.join(limit), bytes.to_string()).ok()?;
-        Some(group)
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} bytes)", self.name, self.bytes.len())
     }
+}
 
-    /// Has a command run in it from its first moment.
-    pub fn enter(&self, command: &mut Command) {
-        let file = OpenOptions::new().write(true).open(self.folder.join("cgroup.procs")).unwrap();
-        // SAFETY: the closure runs between fork and exec; it makes one system call and allocates
-        // nothing.
-        unsafe {
-            command.pre_exec(move || (&file).write_all(b"0"));
+/// Reads the regions of a process's memory, but for those that hold what is in a file, as a
+/// debugger would; what cannot be read is empty.
+pub fn regions(pid: u32) -> Vec<Region> {
+    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut regions: Vec<Region> = Vec::new();
+    for line in fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap().lines() {
+        if let Some(range) = range(line) {
+            let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap()];
+            // What the kernel maps for itself, as for the clock, it lets no one read.
+            if memory.read_exact_at(&mut bytes, range.start).is_err() {
+                bytes.clear();
+            }
+            regions.push(Region { name: line.to_owned(), is_left_out: false, bytes });
+        } else if let Some(flags) = line.strip_prefix("VmFlags:") {
+            let region = regions.last_mut().unwrap();
+            region.is_left_out = flags.split(' ').any(|flag| flag == "dd");
         }
     }
-
-    /// Gives how many of its processes the kernel killed for want of memory.
-    pub fn kills(&self) -> u64 {
-        let text = fs::read_to_string(self.folder.join(self.kills)).unwrap();
-        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        count.expect("a count of kills").parse().unwrap()
-    }
+    regions.retain(|region| !is_file(&region.name));
+    regions
 }
 
-impl Drop for MemoryLimit {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir(&self.folder) {
-            eprintln!("cannot remove {}: {error}", self.folder.display());
-        }
-    }
+/// Says whether a region holds what is in a file: it is private and nobody writes to it.
+fn is_file(name: &str) -> bool {
+    name.split(' ').nth(1).is_none_or(|rights| !rights.contains('w') && rights.ends_with('p'))
 }
 
-type Hierarchy = (PathBuf, &'static str, &'static str);
-
-fn version2() -> Option<Hierarchy> {
-    let mount = mount("cgroup2", "")?;
-    let controllers = fs::read_to_string(mount.join("cgroup.subtree_control")).ok()?;
-    let has_memory = controllers.split_whitespace().any(|controller| controller == "memory");
-    has_memory.then_some((mount, "memory.max", "memory.events"))
-}
-
-fn version1() -> Option<Hierarchy> {
-    Some((mount("cgroup", "memory")?, "memory.limit_in_bytes", "memory.oom_control"))
-}
-
-/// Finds where a file system of a type is mounted with an option (proc(5): the fifth column is the
-/// mount point; the type, the source and the options follow a hyphen).
-fn mount(kind: &str, option: &str) -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    mounts.lines().filter_map(|line| line.split_once(" - ")).find_map(|(head, tail)| {
-        let mut tail = tail.split(' ');
-        let is_it = tail.next() == Some(kind)
-            && (option.is_empty() || tail.nth(1)?.split(',').any(|given| given == option));
-        is_it.then(|| head.split(' ').nth(4).map(|point| Path::new(point).to_owned()))?
-    })
+/// Reads the addresses that a region's first line begins with.
+fn range(line: &str) -> Option<std::ops::Range<u64>> {
+    let (start, end) = line.split(' ').next()?.split_once('-')?;
+    let address = |digits| u64::from_str_radix(digits, 16).ok();
+    Some(address(start)?..address(end)?)
 }

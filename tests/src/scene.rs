@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use imds_audit::simulator::{HttpTokens, SERVICE_V4, Topology};
 use serde_json::Value;
 
-use super::audit::Audit;
+use super::audit::{Audit, Setup};
 use super::caller::{Caller, Running};
 use super::findings::{Findings, Readers};
 use super::prerequisites::root;
@@ -53,19 +53,23 @@ impl Scene {
     /// Makes a scene whose service answers on a port of its own too, and whose program audits
     /// only that: nobody else on the host asks there. Gives the address.
     pub fn alone(format: &str, arguments: &[&str]) -> Option<(Self, String)> {
-        Self::alone_prepared(format, arguments, |_| {})
+        Self::alone_with(Setup { format, arguments, ..Setup::default() })
     }
 
-    /// As [`Scene::alone`], with something done to the command that starts the program.
+    /// As [`Scene::alone`], with everything that can be said of how the program is started.
+    pub fn alone_with(setup: Setup<'_>) -> Option<(Self, String)> {
+        Self::alone_prepared(setup, |_| {})
+    }
+
+    /// As [`Scene::alone_with`], with something done to the command that starts the program.
     pub fn alone_prepared(
-        format: &str,
-        arguments: &[&str],
+        setup: Setup<'_>,
         prepare: impl FnOnce(&mut Command),
     ) -> Option<(Self, String)> {
         let address = SocketAddr::from((SERVICE_V4, own_port()));
         let endpoint = address.to_string();
-        let arguments = [&["--endpoint", &endpoint], arguments].concat();
-        let start = || Audit::start_prepared(format, &arguments, prepare);
+        let arguments = [&["--endpoint", &endpoint], setup.arguments].concat();
+        let start = || Audit::start_prepared(Setup { arguments: &arguments, ..setup }, prepare);
         let scene = Self::of(start, Topology::Direct, Some(address))?;
         Some((scene, endpoint))
     }

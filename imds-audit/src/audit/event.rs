@@ -372,7 +372,7 @@ pub struct LossEvent {
 /// A loss: how much of what, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Loss {
-    /// Why, such as `request` or `output`.
+    /// Why, such as `request` (the ring was full for a request's bytes), `output` or `procfs`.
     pub reason: Cow<'static, str>,
     /// What was lost.
     pub what: LossUnit,
@@ -402,7 +402,7 @@ pub enum LossUnit {
     Bytes,
     /// Connections that could not be followed.
     Connections,
-    /// Snapshots of processes.
+    /// Snapshots of processes, or what procfs would have told of them.
     Processes,
     /// Events that could not be written.
     Events,

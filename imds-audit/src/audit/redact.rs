@@ -11,15 +11,19 @@
 //! rather than less. Options of one letter take a password only behind a command that is known
 //! for it (`docker login -p …`, `mysql -p…`, `redis-cli -a …`).
 
+mod argument;
 mod key;
 mod option;
+mod place;
 mod value;
+mod work;
 
 use std::borrow::Cow;
 
 use memchr::memmem;
 
-use key::Key;
+use argument::Pending;
+use key::{Bare, Command, Key};
 use value::Extent;
 
 /// What stands where a secret was.
@@ -39,14 +43,14 @@ pub fn text(bytes: &[u8]) -> Cow<'_, [u8]> {
 pub fn arguments<'a>(arguments: impl IntoIterator<Item = &'a [u8]>) -> Vec<Cow<'a, [u8]>> {
     let mut pending = Pending::Nothing;
     let mut script = false;
-    let mut letter = None;
+    let mut command = Command::default();
     let mut redacted = Vec::new();
     for bytes in arguments {
         let mut scan = Scan::new(bytes, !script && !bytes.contains(&b'\n'));
-        scan.letter = letter;
+        scan.command = command;
         pending = scan.argument(pending);
-        letter = scan.letter;
-        script = is_script_flag(bytes);
+        command = scan.command;
+        script = argument::is_script_flag(bytes);
         redacted.push(scan.finish());
     }
     redacted
@@ -72,37 +76,6 @@ pub fn known<'a>(bytes: &'a [u8], secret: &[u8]) -> Cow<'a, [u8]> {
     Cow::Owned(output)
 }
 
-/// What an argument says of the one after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pending {
-    /// Nothing.
-    Nothing,
-    /// It is a secret (`--password X`).
-    Option,
-    /// It is a secret behind its first colon (`-u user:X`).
-    Login,
-    /// It is a cookie or the name of a file (`--cookie a=X`).
-    Cookie,
-    /// It is a secret if it is long (`aws_secret_access_key X`).
-    Bare,
-    /// It is a secret unless it is an option (`-p X`).
-    Password,
-    /// It is a secret, if the shell split a header that was not quoted (`Cookie: X`).
-    Header,
-}
-
-/// Returns whether an argument announces a script: `-c`, `-lc`, `-e`.
-fn is_script_flag(argument: &[u8]) -> bool {
-    match argument {
-        [b'-', flags @ .., last] => {
-            matches!(last, b'c' | b'e')
-                && flags.len() < 4
-                && flags.iter().all(u8::is_ascii_alphabetic)
-        }
-        _ => false,
-    }
-}
-
 /// One pass over one text.
 struct Scan<'a> {
     bytes: &'a [u8],
@@ -113,10 +86,10 @@ struct Scan<'a> {
     /// How far `bytes` has been written.
     copied: usize,
     changed: bool,
-    /// The letter of the option that takes a password in the command at hand.
-    letter: Option<u8>,
-    /// The value of a secret is to follow in an argument (`printf 'Token: %s'`).
-    place: bool,
+    /// The command at hand, as far as it matters.
+    command: Command,
+    /// How many operands a format takes that has a place for a secret (`printf 'Token: %s'`).
+    places: usize,
 }
 
 impl<'a> Scan<'a> {
@@ -127,8 +100,8 @@ impl<'a> Scan<'a> {
             output: Vec::new(),
             copied: 0,
             changed: false,
-            letter: None,
-            place: false,
+            command: Command::default(),
+            places: 0,
         }
     }
 
@@ -155,88 +128,19 @@ impl<'a> Scan<'a> {
         self.bytes.get(index).copied()
     }
 
-    /// Redacts an argument and returns what it says of the next.
-    fn argument(&mut self, pending: Pending) -> Pending {
-        let bytes = self.bytes;
-        match pending {
-            Pending::Option if !bytes.starts_with(b"--") => {
-                self.remove(0, bytes.len());
-                return Pending::Nothing;
-            }
-            Pending::Header if value::is_scheme(bytes) => return Pending::Header,
-            Pending::Header
-                if !bytes.starts_with(b"-") && memmem::find(bytes, b"://").is_none() =>
-            {
-                let start = value::expression(bytes, 0).unwrap_or(0);
-                self.remove(start, bytes.len());
-                return Pending::Nothing;
-            }
-            Pending::Cookie if value::is_cookie(bytes, 0) && !bytes.starts_with(b"-") => {
-                self.secret(0, bytes.len());
-                return Pending::Nothing;
-            }
-            Pending::Bare if value::is_bare(bytes, 0) => {
-                self.remove(0, bytes.len());
-                return Pending::Nothing;
-            }
-            Pending::Password if !bytes.starts_with(b"-") && !value::is_ports(bytes) => {
-                self.remove(0, bytes.len());
-                return Pending::Nothing;
-            }
-            Pending::Login if memmem::find(bytes, b"://").is_none() => {
-                if let Some(colon) = memchr::memchr(b':', bytes) {
-                    self.remove(colon + 1, bytes.len());
-                    return Pending::Nothing;
-                }
-            }
-            _ => {}
-        }
-        let letter = self.letter;
-        self.run(0);
-        match (bytes, letter) {
-            ([b'-', option], Some(letter)) if *option == letter => Pending::Password,
-            ([b'-', option, ..], Some(letter)) if *option == letter && self.changed => {
-                Pending::Nothing
-            }
-            _ if self.place && self.whole => Pending::Option,
-            _ => self.announced(),
-        }
-    }
-
-    /// Returns what this argument says of the next one.
-    fn announced(&self) -> Pending {
-        let bytes = self.bytes;
-        if key::is_login_option(bytes) {
-            return Pending::Login;
-        }
-        if key::is_cookie_option(bytes) {
-            return Pending::Cookie;
-        }
-        if key::run(bytes, 0) == bytes.len() && key::is_bare(bytes) {
-            return Pending::Bare;
-        }
-        if bytes.starts_with(b"-") && key::run(bytes, 0) == bytes.len() && Key::of(bytes).is_some()
-        {
-            return Pending::Option;
-        }
-        let name = match bytes.split_last() {
-            Some((b':', name)) if self.whole => name,
-            _ => return Pending::Nothing,
-        };
-        let header = key::run(name, 0) == name.len() && Key::of(name).is_some();
-        if header { Pending::Header } else { Pending::Nothing }
-    }
-
     /// Walks over the text from `index`.
     fn run(&mut self, mut index: usize) {
         while let Some(byte) = self.at(index) {
+            work::count(1);
             if self.bytes.get(index..).is_some_and(|rest| rest.starts_with(b"://")) {
                 index = self.authority(index + 3);
             } else if key::is_name(byte) {
                 index = self.name(index);
+            } else if matches!(byte, b'"' | b'\'') && self.ends_format(index) {
+                index = self.operands(index);
             } else {
                 if !self.whole && matches!(byte, b';' | b'|' | b'&' | b'\n') {
-                    self.letter = None;
+                    self.command = Command::default();
                 }
                 index += 1;
             }
@@ -246,13 +150,11 @@ impl<'a> Scan<'a> {
     /// Redacts what stands before the `@` of an authority; returns where to go on.
     fn authority(&mut self, start: usize) -> usize {
         let rest = self.bytes.get(start..).unwrap_or_default();
-        let length = rest
-            .iter()
-            .position(|byte| {
-                matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'`' | b'\\')
-                    || byte.is_ascii_whitespace()
-            })
-            .unwrap_or(rest.len());
+        let is_end = |byte: &u8| {
+            matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'`' | b'\\')
+                || byte.is_ascii_whitespace()
+        };
+        let length = work::position(rest, is_end).unwrap_or(rest.len());
         let authority = rest.get(..length).unwrap_or_default();
         let Some(at) = memchr::memrchr(b'@', authority) else {
             return start;
@@ -262,7 +164,7 @@ impl<'a> Scan<'a> {
             Some(colon) => self.secret(start + colon + 1, start + at),
             // A name is short; what is long and alone is an access token. One that is long by a
             // mark in it was judged before.
-            None if at >= 20 && memchr::memmem::find(user, MARK).is_none() => {
+            None if at >= 20 && work::find(user, MARK).is_none() => {
                 self.secret(start, start + at);
             }
             None => {}
@@ -291,8 +193,13 @@ impl<'a> Scan<'a> {
         if key::is_cookie_option(name) && matches!(self.at(end), Some(b' ' | b'\t')) {
             return self.cookie(end);
         }
-        if let Some(letter) = self.command(start, end) {
-            self.letter = letter;
+        if let Some(command) = self.command(start, end) {
+            self.command = command;
+            return end;
+        }
+        if self.command.is_curl
+            && let Some(end) = self.glued_cookie(start, end)
+        {
             return end;
         }
         let glued_login = name.starts_with(b"-u") && name.len() > 2 && self.at(end) == Some(b':');
@@ -301,7 +208,8 @@ impl<'a> Scan<'a> {
             self.secret(extent.start, extent.end);
             return extent.end;
         }
-        match Key::of(name) {
+        let key = Key::of(name).or_else(|| self.assigned_key(start, end));
+        match key {
             Some(key) if !self.is_password(start, end) => self.value(key, start, end),
             _ => self.password(start, end),
         }
@@ -325,17 +233,11 @@ impl<'a> Scan<'a> {
             return start + 1;
         }
         if value::is_place(self.bytes, start) {
-            if let Some(placed) = value::placed(self.bytes, start + 2) {
-                self.secret(placed.start, placed.end);
-                return placed.end;
-            }
-            if self.whole {
-                self.place = true;
-                return start + 2;
-            }
+            self.note_place();
+            return start + 2;
         }
         if start >= extent.end
-            && let Some(joined) = value::operand(self.bytes, start, b".+")
+            && let Some(joined) = value::continued(self.bytes, start)
         {
             self.secret(joined.start, joined.end);
             return joined.end;
@@ -359,8 +261,10 @@ impl<'a> Scan<'a> {
             });
             let dashes = bytes.get(next..).is_some_and(|rest| rest.starts_with(b"--"));
             let bare = self.begins_word(start)
-                && bytes.get(start..end).is_some_and(key::is_bare)
-                && value::is_bare(bytes, next);
+                && bytes
+                    .get(start..end)
+                    .and_then(Bare::of)
+                    .is_some_and(|bare| value::is_bare(bytes, next, bare));
             let usable = (option || bare) && next > end && starts && !dashes;
             return usable.then(|| value::word(bytes, next, false));
         };

@@ -133,12 +133,13 @@ fn missing_rights(rights: Rights) -> Option<String> {
     ))
 }
 
-fn sink(format: FormatArgument) -> Result<Sink<std::fs::File>> {
+fn sink(format: FormatArgument) -> Result<Sink> {
     let format = match format {
         FormatArgument::Json => Format::Json,
         FormatArgument::Text => Format::Text(Look::of(&io::stdout())),
     };
-    Ok(Sink::new(format, Only::default(), Writer::stdout()?))
+    Sink::start(format, Only::default(), Writer::stdout()?)
+        .context("cannot start the thread that writes")
 }
 
 #[cfg(test)]

@@ -3,21 +3,18 @@
 pub mod check;
 pub mod cli;
 pub mod demo;
+mod diagnostics;
+pub mod memory;
 pub mod run;
 pub mod session;
 
 use std::process::ExitCode;
 
+pub use diagnostics::{Diagnostics, tell};
+
 use crate::output::printable;
 use crate::probe::loader::ProbeError;
 use crate::simulator::NetworkError;
-
-/// Tells a person something on standard error. Where nobody reads it any more the program goes on:
-/// a closed pipe is no error, and `eprintln!` would panic.
-pub fn tell(text: std::fmt::Arguments<'_>) {
-    use std::io::Write;
-    let _ = std::io::stderr().write_fmt(text);
-}
 
 /// How the program ends, beside success (0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

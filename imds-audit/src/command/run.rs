@@ -1,6 +1,6 @@
 //! `imds-audit run`: a live audit.
 
-use std::{fs::File, io, time::Duration};
+use std::{io, time::Duration};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     Exit,
     cli::{FormatArgument, RunArguments},
+    memory,
     session::{Ended, Session},
 };
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
 /// # Errors
 /// Where the output cannot be opened, or the host does not allow the audit.
 pub async fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
+    memory::keep_to_itself();
     // Before anything is attached, so that no signal ends the program without its summary.
     let stop = stop(arguments.duration)?;
     let sink = open_sink(arguments)?;
@@ -56,8 +58,9 @@ pub fn tell(ended: &Ended) {
     crate::command::tell(format_args!("{}", ended.summary.render(ended.observed)));
     if ended.unwritten > 0 {
         crate::command::tell(format_args!(
-            "{} events could not be written to the output\n",
-            ended.unwritten
+            "{} events could not be written to the output: {}\n",
+            ended.unwritten,
+            ended.trouble.as_deref().unwrap_or("no reason is known")
         ));
     }
 }
@@ -69,7 +72,7 @@ fn is_request_of(classes: &Only, event: &Event) -> bool {
     matches!(event.body, Body::Request(_)) && classes.admits(&event.body)
 }
 
-fn open_sink(arguments: &RunArguments) -> anyhow::Result<Sink<File>> {
+fn open_sink(arguments: &RunArguments) -> anyhow::Result<Sink> {
     let writer = match &arguments.output {
         Some(path) => Writer::open(path)?,
         None => Writer::stdout()?,
@@ -79,7 +82,8 @@ fn open_sink(arguments: &RunArguments) -> anyhow::Result<Sink<File>> {
         FormatArgument::Text if arguments.output.is_some() => Format::Text(Look::default()),
         FormatArgument::Text => Format::Text(Look::of(&io::stdout())),
     };
-    Ok(Sink::new(format, arguments.only.clone().unwrap_or_default(), writer))
+    let only = arguments.only.clone().unwrap_or_default();
+    Sink::start(format, only, writer).context("cannot start the thread that writes")
 }
 
 /// Waits for SIGINT, SIGTERM or the end of the time.

@@ -2,7 +2,7 @@
 
 mod losses;
 
-use std::{fs, future::Future, io::Write, os::unix::fs::MetadataExt, pin::pin, time::Duration};
+use std::{fs, future::Future, os::unix::fs::MetadataExt, pin::pin, time::Duration};
 
 use anyhow::Context;
 use losses::Told;
@@ -12,6 +12,7 @@ use crate::{
     audit::{
         auditor::{Auditor, Clock},
         event::{Body, Event, Fallback, LossEvent, StartEvent, StopEvent, StopReason},
+        redact,
     },
     flow::{Limits, Timestamp},
     output::{
@@ -32,12 +33,12 @@ use crate::{
 const BATCH: usize = 1024;
 
 /// A live audit.
-pub struct Session<W> {
+pub struct Session {
     source: Source,
     processes: Processes,
     auditor: Auditor,
     /// What is counted, and what is written where.
-    desk: Desk<W>,
+    desk: Desk,
     /// The losses that were told.
     told: Told,
     malformed: u64,
@@ -45,30 +46,41 @@ pub struct Session<W> {
 }
 
 /// Where every event passes.
-struct Desk<W> {
-    sink: Sink<W>,
+struct Desk {
+    sink: Sink,
     summary: Summary,
     /// Whose requests are taken; `None` for everybody's.
     networks: Option<Vec<u32>>,
     closed: bool,
 }
 
-impl<W: Write> Desk<W> {
+impl Desk {
     fn take(&mut self, event: &Event) {
         if self.networks.as_deref().is_some_and(|networks| !is_of(networks, event)) {
             return;
         }
         self.summary.add(event);
-        if let Err(error) = self.sink.write(event) {
-            self.note(&error);
-        }
+        self.sink.write(event);
     }
 
-    fn flush(&mut self, clock: Clock) {
-        match self.sink.flush(clock.time(now())) {
+    fn flush(&mut self) {
+        match self.sink.flush() {
             Ok(None) => {}
             Ok(Some(loss)) => self.summary.add_loss(&loss),
             Err(error) => self.note(&error),
+        }
+    }
+
+    /// Waits until everything is written or lost, or waiting is given up.
+    fn settle(&mut self) {
+        self.sink.queue().settle();
+        self.flush();
+    }
+
+    /// Counts events that could not be written.
+    fn lose(&mut self, count: u64) {
+        if count > 0 {
+            self.summary.add_loss(&output_loss(count));
         }
     }
 
@@ -93,13 +105,13 @@ pub struct Ended {
     pub trouble: Option<String>,
 }
 
-impl<W: Write> Session<W> {
+impl Session {
     /// Attaches everything, and writes the `start` event: whatever happens after it is audited.
     ///
     /// # Errors
     /// Where the host does not allow the audit ([`crate::probe::loader::ProbeError`]), or procfs
     /// cannot be read.
-    pub fn start(options: &Options, roots: &Roots, sink: Sink<W>) -> anyhow::Result<Self> {
+    pub fn start(options: &Options, roots: &Roots, sink: Sink) -> anyhow::Result<Self> {
         Self::start_with(options, roots, Limits::default(), sink)
     }
 
@@ -111,9 +123,12 @@ impl<W: Write> Session<W> {
         options: &Options,
         roots: &Roots,
         limits: Limits,
-        sink: Sink<W>,
+        sink: Sink,
     ) -> anyhow::Result<Self> {
         let processes = Processes::open(roots).context("cannot read the host's processes")?;
+        // Events are cleaned once more: there a request's own token is known too.
+        let processes = processes
+            .rewording(|arguments| arguments.reworded(&redact::arguments(arguments.iter())));
         let auditor = Auditor::new(limits, read_clock());
         let source = Source::start(options)?;
         release_memory();
@@ -128,7 +143,7 @@ impl<W: Write> Session<W> {
         };
         let event = session.start_event(options, roots);
         session.desk.take(&event);
-        session.desk.flush(session.auditor.clock());
+        session.desk.flush();
         Ok(session)
     }
 
@@ -160,6 +175,7 @@ impl<W: Write> Session<W> {
                 biased;
                 reason = &mut stop => break reason,
                 ready = self.source.wait() => ready.context("cannot wait for records")?,
+                () = self.desk.sink.queue().changed() => {}
                 () = wait => {}
             }
             self.turn(&mut observer);
@@ -201,8 +217,9 @@ impl<W: Write> Session<W> {
             observer(&event);
             desk.take(&event);
         });
-        if is_empty {
-            self.desk.flush(self.auditor.clock());
+        // In a flood the ring is never empty, and the output may be closed all the same.
+        if is_empty || self.desk.sink.queue().is_closed() {
+            self.desk.flush();
         }
         reached
     }
@@ -218,7 +235,7 @@ impl<W: Write> Session<W> {
             // Before anything expires: what is open now may have been answered unseen.
             self.auditor.lost();
         }
-        let told = self.told.grown(self.auditor.counters(), self.malformed);
+        let told = self.told.grown(self.auditor.counters(), self.malformed, self.processes.late());
         for loss in losses::of_kernel(&lost).into_iter().chain(told) {
             self.desk.take(&Event::from(Body::Loss(LossEvent { time, loss })));
         }
@@ -235,7 +252,9 @@ impl<W: Write> Session<W> {
         self.tell_losses();
         let observed = Duration::from_nanos(end.0.saturating_sub(self.started.0));
         // Before the totals are written, so that they hold what could not be written.
-        self.desk.flush(self.auditor.clock());
+        self.desk.settle();
+        let untold = self.desk.sink.queue().hush();
+        self.desk.lose(untold);
         let stop = Event::from(Body::from(StopEvent {
             time: self.auditor.clock().time(end),
             reason,
@@ -244,16 +263,14 @@ impl<W: Write> Session<W> {
             losses: self.desk.summary.losses(),
         }));
         self.desk.take(&stop);
-        self.desk.flush(self.auditor.clock());
-        let unwritten = self.desk.sink.unreported();
-        if unwritten > 0 {
-            self.desk.summary.add_loss(&output_loss(unwritten));
-        }
+        self.desk.settle();
+        let unwritten = self.desk.sink.queue().unwritten();
+        self.desk.lose(unwritten.saturating_sub(untold));
         Ended {
             observed,
             reason,
             unwritten,
-            trouble: self.desk.sink.trouble().map(str::to_owned),
+            trouble: self.desk.sink.queue().trouble(),
             summary: self.desk.summary,
         }
     }

@@ -3,6 +3,7 @@
 pub mod filter;
 pub mod json;
 pub mod printable;
+pub mod queue;
 pub mod sink;
 pub mod summary;
 pub mod tally;

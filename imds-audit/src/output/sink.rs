@@ -1,8 +1,9 @@
 //! Where events go: through the filter, in one of two forms, to a writer.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::filter::Only;
+use super::queue::Queue;
 use super::text::Look;
 use super::writer::{Writer, WriterError};
 use super::{json, text};
@@ -17,77 +18,81 @@ pub enum Format {
     Json,
 }
 
-/// Takes events and writes them.
+impl Format {
+    /// Appends an event's line.
+    fn render(self, event: &Event, line: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        match self {
+            Self::Text(look) => {
+                text::render(event, look, line);
+                Ok(())
+            }
+            Self::Json => json::render(event, line),
+        }
+    }
+}
+
+/// Takes events and has them written.
 ///
 /// Events that could not be written are reported, by a `loss` with the reason `output`, as soon
 /// as writing works again.
 #[derive(Debug)]
-pub struct Sink<W> {
+pub struct Sink {
     format: Format,
     only: Only,
-    writer: Writer<W>,
-    /// Events that have no JSON form.
-    unwritable: u64,
-    unreported: u64,
+    queue: Queue,
     line: Vec<u8>,
 }
 
-impl<W: Write> Sink<W> {
-    /// Makes a sink.
-    pub const fn new(format: Format, only: Only, writer: Writer<W>) -> Self {
-        Self { format, only, writer, unwritable: 0, unreported: 0, line: Vec::new() }
+impl Sink {
+    /// Makes a sink, and starts the thread that writes.
+    ///
+    /// # Errors
+    /// Where no thread can be had.
+    pub fn start<W>(format: Format, only: Only, writer: Writer<W>) -> io::Result<Self>
+    where
+        W: Write + Send + 'static,
+    {
+        let queue = Queue::start(writer, move |lost| {
+            let time = Time(jiff::Timestamp::now());
+            let loss = Event::from(Body::Loss(LossEvent { time, loss: output_loss(lost) }));
+            let mut line = Vec::new();
+            if let Err(error) = format.render(&loss, &mut line) {
+                log::warn!("cannot render a loss error={error}");
+            }
+            line
+        })?;
+        Ok(Self { format, only, queue, line: Vec::new() })
     }
 
-    /// Takes an event; it is written when the queue is empty, or when enough has come together.
-    pub fn write(&mut self, event: &Event) -> Result<(), WriterError> {
+    /// Takes an event; it is written at the next [`flush`](Self::flush), or when enough has come
+    /// together.
+    pub fn write(&mut self, event: &Event) {
         if !self.only.admits(&event.body) {
-            return Ok(());
+            return;
         }
         self.line.clear();
-        match self.format {
-            Format::Text(look) => text::render(event, look, &mut self.line),
-            Format::Json => {
-                if let Err(error) = json::render(event, &mut self.line) {
-                    log::warn!("cannot render an event error={error}");
-                    self.unwritable = self.unwritable.saturating_add(1);
-                    return Ok(());
-                }
+        match self.format.render(event, &mut self.line) {
+            Ok(()) => self.queue.push(&self.line),
+            Err(error) => {
+                log::warn!("cannot render an event error={error}");
+                self.queue.lose();
             }
         }
-        self.writer.write(&self.line)
     }
 
-    /// Writes what was held back, to be called when the queue is empty. Returns the loss that
-    /// it reported, for the summary.
-    pub fn flush(&mut self, now: Time) -> Result<Option<Loss>, WriterError> {
-        self.writer.flush()?;
-        if self.writer.is_failing() {
-            return Ok(None);
-        }
-        let lost = self.writer.take_lost().saturating_add(std::mem::take(&mut self.unwritable));
-        self.unreported = self.unreported.saturating_add(lost);
-        if self.unreported == 0 {
-            return Ok(None);
-        }
-        let loss = output_loss(self.unreported);
-        self.write(&Event::from(Body::Loss(LossEvent { time: now, loss: loss.clone() })))?;
-        self.writer.flush()?;
-        // The report itself is no event that was lost; the next attempt repeats it.
-        if self.writer.take_lost() > 0 {
-            return Ok(None);
-        }
-        self.unreported = 0;
-        Ok(Some(loss))
+    /// Has written what was held back, to be called when the queue is empty. Returns a loss that
+    /// has been reported, for the summary.
+    ///
+    /// # Errors
+    /// Where nobody reads any more.
+    pub fn flush(&self) -> Result<Option<Loss>, WriterError> {
+        let reported = self.queue.flush()?;
+        Ok((reported > 0).then(|| output_loss(reported)))
     }
 
-    /// Returns what the system said when the output last failed.
-    pub fn trouble(&self) -> Option<&str> {
-        self.writer.trouble()
-    }
-
-    /// Returns how many events could not be written and are not yet reported.
-    pub const fn unreported(&self) -> u64 {
-        self.unreported.saturating_add(self.writer.lost()).saturating_add(self.unwritable)
+    /// Gives what is behind it, for the end.
+    pub const fn queue(&self) -> &Queue {
+        &self.queue
     }
 }
 
@@ -99,19 +104,18 @@ pub const fn output_loss(count: u64) -> Loss {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::io::{self, ErrorKind};
-    use std::rc::Rc;
+    use std::io::ErrorKind;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
     use crate::audit::event::tests::example;
 
     #[derive(Clone, Default)]
-    struct Shared(Rc<RefCell<(Vec<u8>, bool)>>);
+    struct Shared(Arc<Mutex<(Vec<u8>, bool)>>);
 
     impl Write for Shared {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut inner = self.0.borrow_mut();
+            let mut inner = self.0.lock().unwrap();
             if inner.1 {
                 return Err(ErrorKind::StorageFull.into());
             }
@@ -127,32 +131,36 @@ mod tests {
     #[test]
     fn events_lost_on_a_full_disk_are_reported_when_there_is_room_again() {
         let output = Shared::default();
-        let mut sink = Sink::new(Format::Json, Only::default(), Writer::new(output.clone()));
+        let mut sink =
+            Sink::start(Format::Json, Only::default(), Writer::new(output.clone())).unwrap();
         let event = Event::from(example());
-        let now = event.body.time();
-        output.0.borrow_mut().1 = true;
+        output.0.lock().unwrap().1 = true;
         for _ in 0..3 {
-            sink.write(&event).unwrap();
-            sink.flush(now).unwrap();
+            sink.write(&event);
+            assert_eq!(sink.flush().unwrap(), None);
+            assert!(sink.queue().settle());
         }
-        output.0.borrow_mut().1 = false;
-        sink.write(&event).unwrap();
-        assert_eq!(sink.flush(now).unwrap(), Some(output_loss(2 + 1)));
-        let written = String::from_utf8(output.0.borrow().0.clone()).unwrap();
+        assert_eq!(sink.queue().unwritten(), 3);
+        assert!(sink.queue().trouble().unwrap().contains("storage"), "{:?}", sink.queue());
+        output.0.lock().unwrap().1 = false;
+        sink.write(&event);
+        assert!(sink.queue().settle());
+        assert_eq!(sink.flush().unwrap(), Some(output_loss(3)));
+        let written = String::from_utf8(output.0.lock().unwrap().0.clone()).unwrap();
         let lines: Vec<&str> = written.lines().collect();
         assert_eq!(lines.len(), 2);
         assert!(lines[1].ends_with(r#""loss":{"reason":"output","what":"events","count":3}}"#));
-        assert_eq!(sink.unreported(), 0);
+        assert_eq!(sink.queue().unwritten(), 0);
     }
 
     #[test]
     fn a_filtered_request_is_not_written() {
         let output = Shared::default();
         let only = "v2".parse().unwrap();
-        let mut sink = Sink::new(Format::Text(Look::default()), only, Writer::new(output.clone()));
-        let event = Event::from(example());
-        sink.write(&event).unwrap();
-        sink.flush(event.body.time()).unwrap();
-        assert!(output.0.borrow().0.is_empty());
+        let format = Format::Text(Look::default());
+        let mut sink = Sink::start(format, only, Writer::new(output.clone())).unwrap();
+        sink.write(&Event::from(example()));
+        assert!(sink.queue().settle());
+        assert!(output.0.lock().unwrap().0.is_empty());
     }
 }

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 /// The bytes that are held back until the queue is empty; at this many they are written.
 const BUFFER: usize = 64 * 1024;
@@ -24,6 +26,32 @@ pub enum WriterError {
         /// What the system says.
         error: io::Error,
     },
+    /// The pipe has no reader yet.
+    #[error("cannot open {} for writing: nobody reads that pipe", .0.display())]
+    Unread(PathBuf),
+}
+
+/// A file that is written to until it takes the bytes, also where whoever opened it has it refuse
+/// to wait (`O_NONBLOCK`, which is the open file's and not ours alone).
+#[derive(Debug)]
+pub struct Patient(File);
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let writable = PollFd::new(&self.0, PollFlags::OUT);
+                    poll(&mut [writable], None)?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Holds lines back and writes them together.
@@ -43,23 +71,35 @@ pub struct Writer<W> {
     lost: u64,
 }
 
-impl Writer<File> {
+impl Writer<Patient> {
     /// Opens a file to append to; a new one has mode 0600, an old one keeps its own.
     ///
     /// A symbolic link as the last part of the path is refused (`O_NOFOLLOW`): the auditor is
     /// root and the folder may be another's. If the file's last line has no end, because a
     /// machine stopped in the middle of it, it gets one.
+    ///
+    /// # Errors
+    /// Where it cannot be opened, or is a pipe that nobody reads.
     pub fn open(path: &Path) -> Result<Self, WriterError> {
-        let failed = |error| WriterError::Open { path: path.to_owned(), error };
-        // Reading is for the last byte; a device or pipe that cannot be read is written only.
-        let common =
-            OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+        // For writing only: who can read a pipe too is a reader of it, and so never learns that
+        // all others are gone.
+        let flags = OFlags::WRONLY
+            | OFlags::CREATE
+            | OFlags::APPEND
+            | OFlags::NOFOLLOW
+            | OFlags::CLOEXEC
+            | OFlags::NOCTTY
+            | OFlags::NONBLOCK;
         let mode = Mode::RUSR | Mode::WUSR;
-        let opened = rustix::fs::open(path, common | OFlags::RDWR, mode)
-            .or_else(|_| rustix::fs::open(path, common | OFlags::WRONLY, mode));
-        let mut file = File::from(opened.map_err(|error| failed(error.into()))?);
-        let unfinished = ends_inside_a_line(&mut file).unwrap_or(false);
-        let mut writer = Self::new(file);
+        let file = match rustix::fs::open(path, flags, mode) {
+            Ok(file) => File::from(file),
+            Err(Errno::NXIO) => return Err(WriterError::Unread(path.to_owned())),
+            Err(error) => {
+                return Err(WriterError::Open { path: path.to_owned(), error: error.into() });
+            }
+        };
+        let unfinished = ends_inside_a_line(&file).unwrap_or(false);
+        let mut writer = Self::new(Patient(file));
         if unfinished {
             writer.buffer.push(b'\n');
             writer.cut = true;
@@ -67,11 +107,26 @@ impl Writer<File> {
         Ok(writer)
     }
 
+    /// Takes the standard error.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn stderr() -> Result<Self, WriterError> {
+        Self::standard(io::stderr().as_fd(), "standard error")
+    }
+
     /// Takes the standard output, without the buffer of [`std::io::Stdout`].
+    ///
+    /// # Errors
+    /// Where there is none.
     pub fn stdout() -> Result<Self, WriterError> {
-        let stdout = io::stdout().as_fd().try_clone_to_owned();
-        let failed = |error| WriterError::Open { path: "standard output".into(), error };
-        Ok(Self::new(File::from(stdout.map_err(failed)?)))
+        Self::standard(io::stdout().as_fd(), "standard output")
+    }
+
+    fn standard(stream: BorrowedFd<'_>, name: &str) -> Result<Self, WriterError> {
+        let failed = |error| WriterError::Open { path: name.into(), error };
+        let stream = stream.try_clone_to_owned().map_err(failed)?;
+        Ok(Self::new(Patient(File::from(stream))))
     }
 }
 
@@ -166,11 +221,14 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn ends_inside_a_line(file: &mut File) -> io::Result<bool> {
+/// Says whether a file's last byte is no line feed. The file is opened once more for that, as the
+/// one that it is and not by its name.
+fn ends_inside_a_line(file: &File) -> io::Result<bool> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() == 0 {
         return Ok(false);
     }
+    let mut file = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     let mut last = [0];
     file.seek(SeekFrom::End(-1))?;
     file.read_exact(&mut last)?;
@@ -288,6 +346,32 @@ mod tests {
         std::os::unix::fs::symlink(folder.path().join("target"), &path).unwrap();
         assert!(matches!(Writer::open(&path), Err(WriterError::Open { .. })));
         assert!(!folder.path().join("target").exists());
+    }
+
+    #[test]
+    fn a_pipe_that_refuses_to_wait_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(matches!(Writer::open(&path), Err(WriterError::Unread(_))));
+        let nonblocking = OFlags::RDONLY | OFlags::NONBLOCK;
+        let mut reader = File::from(rustix::fs::open(&path, nonblocking, Mode::empty()).unwrap());
+        let mut writer = Writer::open(&path).unwrap();
+        // More than a pipe holds.
+        let line = [vec![b'x'; 1 << 20], vec![b'\n']].concat();
+        rustix::io::ioctl_fionbio(&reader, false).unwrap();
+        let read = std::thread::spawn(move || {
+            let mut read = vec![0; (1 << 20) + 1];
+            reader.read_exact(&mut read).unwrap();
+            (reader, read)
+        });
+        writer.write(&line).unwrap();
+        writer.flush().unwrap();
+        let (reader, read) = read.join().unwrap();
+        assert!(read == line && writer.lost() == 0);
+        drop(reader);
+        assert!(matches!(writer.write(&line), Err(WriterError::Closed)));
     }
 
     proptest::proptest! {

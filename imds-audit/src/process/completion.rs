@@ -1,6 +1,6 @@
 //! Adds to a process what procfs and the cgroup file system have of it.
 
-use super::cgroup::{self, CgroupResolver};
+use super::cgroup;
 use super::procfs::{ProcessFolder, Procfs};
 use super::snapshot::Record;
 use super::stat::Stat;
@@ -10,22 +10,45 @@ use super::{
     Placement, Process,
 };
 
+/// What is asked of the thread that reads procfs.
+pub struct Question {
+    /// The kernel half's record of the process.
+    pub record: Vec<u8>,
+    /// The path of its cgroup, where it is known.
+    pub resolved: Option<Box<[u8]>>,
+}
+
+/// Makes what answers questions about processes.
+pub fn answers(procfs: Procfs) -> impl FnMut(Question) -> Option<Process> {
+    let mut users = Users::default();
+    move |question| {
+        let record = Record::parse(&question.record).ok()?;
+        let mut process = record.process();
+        complete(&mut process, &record, question.resolved.as_deref(), &procfs, &mut users);
+        Some(process)
+    }
+}
+
+/// Completes a process as far as it can be without procfs.
+pub fn place(process: &mut Process, resolved: Option<&[u8]>, memberships: &[u8]) {
+    let path = cgroup::most_telling(resolved, memberships);
+    process.placement = path.as_deref().map(Placement::of).unwrap_or_default();
+    process.cgroup = path;
+}
+
 /// Completes a process as far as procfs proves that it is the one of the record.
-pub fn complete(
+fn complete(
     process: &mut Process,
     record: &Record<'_>,
+    resolved: Option<&[u8]>,
     procfs: &Procfs,
-    cgroups: Option<&mut CgroupResolver>,
     users: &mut Users,
 ) {
-    let resolved = cgroups.zip(process.cgroup_id).and_then(|(cgroups, id)| cgroups.resolve(id));
     let found = procfs
         .process(process.task.pid)
         .and_then(|folder| Found::read(&folder, record, procfs, users));
     let memberships = found.as_ref().and_then(|found| found.memberships.as_deref());
-    let path = cgroup::most_telling(resolved.as_deref(), memberships.unwrap_or_default());
-    process.placement = path.as_deref().map(Placement::of).unwrap_or_default();
-    process.cgroup = path;
+    place(process, resolved, memberships.unwrap_or_default());
     if let Some(found) = found {
         found.add_to(process, record, procfs);
     }

@@ -9,6 +9,7 @@
 mod cache;
 mod cgroup;
 mod completion;
+mod patience;
 mod placement;
 mod procfs;
 mod snapshot;
@@ -32,6 +33,8 @@ pub use snapshot::{Record, RecordError};
 pub use users::Users;
 
 use cache::ProcessCache;
+use completion::Question;
+use patience::Patience;
 
 /// The largest number of argument bytes kept of a process; the rest is cut and marked.
 pub const MAX_ARGUMENT_BYTES: usize = 16 * 1024;
@@ -175,6 +178,24 @@ impl Arguments {
         Self { bytes: kept.into(), count, truncated }
     }
 
+    /// Returns the same command line with other words, at most as many bytes as are kept.
+    pub fn reworded(&self, words: &[impl AsRef<[u8]>]) -> Self {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        for (index, word) in words.iter().enumerate() {
+            if index > 0 {
+                bytes.push(0);
+            }
+            bytes.extend_from_slice(word.as_ref());
+        }
+        let truncated = self.truncated || bytes.len() > MAX_ARGUMENT_BYTES;
+        bytes.truncate(MAX_ARGUMENT_BYTES);
+        let count = match words.len() {
+            0 => 0,
+            _ => 1 + nuls(&bytes).count(),
+        };
+        Self { bytes: bytes.into(), count, truncated }
+    }
+
     /// Iterates over the arguments; the first is the program's own name for itself.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.split(|&byte| byte == 0).take(self.count)
@@ -232,11 +253,14 @@ impl Default for Roots {
 /// used go first.
 #[derive(Debug)]
 pub struct Processes {
-    procfs: Procfs,
+    procfs: Patience<Question, Option<Process>>,
     cgroups: Option<CgroupResolver>,
-    users: Users,
     cache: ProcessCache,
+    reword: Reword,
 }
+
+/// Changes a command line before it is kept, as to leave out secrets.
+pub type Reword = fn(&Arguments) -> Arguments;
 
 impl Processes {
     /// Opens the process and cgroup file systems.
@@ -246,12 +270,22 @@ impl Processes {
     /// Fails where there is no procfs. Without a cgroup root, only processes that still run have
     /// a cgroup path.
     pub fn open(roots: &Roots) -> Result<Self, ProcfsError> {
+        let procfs = Procfs::open(&roots.procfs)?;
+        let watch = Arc::clone(procfs.watch());
         Ok(Self {
-            procfs: Procfs::open(&roots.procfs)?,
+            procfs: Patience::new(watch, move |sight| {
+                Box::new(completion::answers(procfs.seen_by(sight)))
+            }),
             cgroups: roots.cgroup.as_deref().and_then(|root| CgroupResolver::open(root).ok()),
-            users: Users::default(),
             cache: ProcessCache::default(),
+            reword: Arguments::clone,
         })
+    }
+
+    /// Has every command line changed before it is kept: it is kept for as long as the process is
+    /// of interest, which can be as long as this program runs.
+    pub fn rewording(self, reword: Reword) -> Self {
+        Self { reword, ..self }
     }
 
     /// Takes the kernel's record of a process and returns all that is known of it.
@@ -260,17 +294,26 @@ impl Processes {
         if let Some(known) = self.reusable(record) {
             return known;
         }
-        let mut process = record.process();
-        completion::complete(
-            &mut process,
-            record,
-            &self.procfs,
-            self.cgroups.as_mut(),
-            &mut self.users,
-        );
+        let cgroups = self.cgroups.as_mut().zip(record.cgroup_id());
+        let resolved = cgroups.and_then(|(cgroups, id)| cgroups.resolve(id));
+        let question = Question { record: record.bytes().to_vec(), resolved: resolved.clone() };
+        let mut process = self.procfs.ask(question).flatten().unwrap_or_else(|| {
+            let mut process = record.process();
+            completion::place(&mut process, resolved.as_deref(), b"");
+            process
+        });
+        let ancestors = process.ancestors.iter_mut().map(|ancestor| &mut ancestor.arguments);
+        for arguments in ancestors.chain([&mut process.arguments]).flatten() {
+            *arguments = (self.reword)(arguments);
+        }
         let process = Arc::new(process);
         self.cache.insert(key, Arc::clone(&process), record.time());
         process
+    }
+
+    /// Returns of how many processes procfs did not tell in time: what only it knows is absent.
+    pub const fn late(&self) -> u64 {
+        self.procfs.late()
     }
 
     /// Returns a process that was observed before, unless it has been dropped since.

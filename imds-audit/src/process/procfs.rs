@@ -3,10 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use rustix::io::Errno;
 
+use super::patience::{Sight, Watch};
 use super::stat::{Stat, number};
 
 /// A stat line has 52 numbers and a name; the kernel never writes as much as this.
@@ -18,10 +20,14 @@ const MAX_MOUNTS: usize = 64 * 1024;
 /// A user namespace has at most 340 lines of mapping (user_namespaces(7)).
 const MAX_UID_MAP: usize = 16 * 1024;
 
-/// A mounted procfs.
-#[derive(Debug)]
+/// A mounted procfs, as one thread reads it.
+#[derive(Clone, Debug)]
 pub struct Procfs {
-    root: OwnedFd,
+    root: Arc<OwnedFd>,
+    /// What this thread looks at.
+    sight: Arc<Sight>,
+    /// What others look at in vain.
+    watch: Arc<Watch>,
     ticks_per_second: u64,
     /// What the reader's time namespace adds to the boot time, in nanoseconds.
     boottime_offset: i128,
@@ -52,17 +58,34 @@ impl Procfs {
             .map_err(|error| ProcfsError::Open { path: root.into(), source: error.into() })?;
         let offsets = read(root.as_fd(), "self/timens_offsets", 4096).unwrap_or_default();
         Ok(Self {
-            root,
+            root: Arc::new(root),
+            sight: Arc::default(),
+            watch: Arc::default(),
             ticks_per_second: rustix::param::clock_ticks_per_second().max(1),
             boottime_offset: boottime_offset(&offsets).unwrap_or(0),
         })
     }
 
-    /// Opens a process's folder. What is read through it is of this process only: once it is
-    /// gone, reads fail, whoever has the pid then.
+    /// Returns what is looked at in vain.
+    pub(super) fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    /// Returns the same for another thread.
+    pub(super) fn seen_by(&self, sight: Arc<Sight>) -> Self {
+        Self { sight, ..self.clone() }
+    }
+
+    /// Opens a process's folder; `None` where that would only keep one more thread waiting. What
+    /// is read through it is of this process only: once it is gone, reads fail, whoever has the
+    /// pid then.
     pub(super) fn process(&self, pid: u32) -> Option<ProcessFolder> {
+        if self.watch.holds(pid) {
+            return None;
+        }
+        self.sight.turn_to(pid);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let folder = openat(&self.root, pid.to_string(), flags, Mode::empty()).ok()?;
+        let folder = openat(&*self.root, pid.to_string(), flags, Mode::empty()).ok()?;
         Some(ProcessFolder { folder, pid })
     }
 

@@ -12,6 +12,7 @@ use super::{Ancestor, Arguments, Completion, Executable, Placement, Process};
 pub struct Record<'a> {
     snapshot: Snapshot,
     arguments: &'a [u8],
+    bytes: &'a [u8],
 }
 
 /// Why bytes are no record of a process.
@@ -56,12 +57,23 @@ impl<'a> Record<'a> {
             .get(..claimed as usize)
             .filter(|arguments| arguments.len() <= MAX_ARGUMENTS)
             .ok_or(RecordError::Arguments { claimed, present: rest.len() })?;
-        Ok(Self { snapshot, arguments })
+        let counted = size_of::<Snapshot>().saturating_add(arguments.len());
+        Ok(Self { snapshot, arguments, bytes: bytes.get(..counted).unwrap_or(bytes) })
     }
 
     /// Returns the fixed part.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// Returns the record as it came, without what lies behind its counted bytes.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Returns the cgroup v2 id, where it was read.
+    pub(super) fn cgroup_id(&self) -> Option<u64> {
+        Some(self.snapshot.cgroup).filter(|&id| id != 0)
     }
 
     /// Returns the identity of the process.
@@ -103,7 +115,7 @@ impl<'a> Record<'a> {
             user: None,
             namespace_pid: present(snapshot.namespace_pid),
             start_time: (snapshot.task.start_time != 0).then_some(snapshot.task.start_time),
-            cgroup_id: (snapshot.cgroup != 0).then_some(snapshot.cgroup),
+            cgroup_id: self.cgroup_id(),
             cgroup: None,
             placement: Placement::default(),
             ancestors: ancestors.map(ancestor).collect(),

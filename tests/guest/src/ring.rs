@@ -50,7 +50,7 @@ fn audit(act: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Named> {
     let options = Options { endpoints, ..Options::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let sink = Sink::new(Format::Json, Only::default(), Writer::new(io::sink()));
+        let sink = Sink::start(Format::Json, Only::default(), Writer::new(io::sink())).unwrap();
         let session = Session::start(&options, &Roots::default(), sink)?;
         let (done, finished) = oneshot::channel();
         let actor = thread::spawn(move || {

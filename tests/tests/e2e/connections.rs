@@ -96,6 +96,8 @@ fn a_token_request_that_is_not_answered_has_no_response() {
     let ttl = "X-aws-ec2-metadata-token-ttl-seconds: 60";
     let caller = scene.run("curl", &["-s", "-m", "1", "-X", "PUT", "-H", ttl, put]);
     assert_eq!(caller.status.code(), Some(28), "curl's exit code of a timeout: {caller:?}");
+    // The service's end of the connection may end a little later, and only then is it certain.
+    scene.wait_for_events(1);
     let findings = scene.finish();
     assert_eq!(findings.seen(), [("v2-token", "no-response", "PUT", TOKEN_PATH)]);
     findings.assert_sent_by(&caller);

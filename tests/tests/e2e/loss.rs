@@ -6,7 +6,9 @@ use std::process::Command;
 use std::thread;
 
 use imds_audit::simulator::{Entry, HttpTokens, TokenHeader};
-use imds_audit_tests::{Caller, MemoryLimit, Report, Scene, is_asleep, root, skip, text, until};
+use imds_audit_tests::{
+    Caller, MemoryLimit, Report, Scene, Setup, is_asleep, root, skip, text, until,
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -213,7 +215,7 @@ fn with_little_memory() {
         return skip("there is no hierarchy of control groups to limit memory in");
     };
     let enter = |command: &mut Command| limit.enter(command);
-    let Some((scene, address)) = Scene::alone_prepared("json", &[], enter) else { return };
+    let Some((scene, address)) = Scene::alone_prepared(Setup::default(), enter) else { return };
     scene.service.set_http_tokens(HttpTokens::Required);
     for _ in 0..4 {
         flood(&scene, &address, &WHOLE);

@@ -6,10 +6,14 @@ mod clients;
 mod connections;
 mod load;
 mod loss;
+mod memory;
 mod output;
 mod processes;
+mod ring;
 mod secrets;
 mod send;
+mod stuck;
+mod trap;
 
 /// The client that does what its arguments say.
 const CLIENT: &str = env!("CARGO_BIN_EXE_imds-audit-test-client");

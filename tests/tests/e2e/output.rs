@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{CLIENT, GET_V1, GET_V2, PUT, SERVICE};
 
 /// A program that is killed when the test is over.
-struct Guarded(Child);
+pub(super) struct Guarded(pub(super) Child);
 
 impl Drop for Guarded {
     fn drop(&mut self) {
@@ -24,7 +24,7 @@ impl Drop for Guarded {
 }
 
 impl Guarded {
-    fn start(arguments: &[&str]) -> Option<Self> {
+    pub(super) fn start(arguments: &[&str]) -> Option<Self> {
         let mut command = Command::new(program().filter(|_| root())?);
         command.arg("run").args(arguments).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -32,7 +32,7 @@ impl Guarded {
     }
 
     /// Waits until as many programs are attached as another audit has.
-    fn wait_until_attached(&self, other: &Value) {
+    pub(super) fn wait_until_attached(&self, other: &Value) {
         let programs = other["programs"].as_array().unwrap().len();
         let folder = format!("/proc/{}/fd", self.0.id());
         let attached = || {
@@ -46,7 +46,7 @@ impl Guarded {
     }
 
     /// Waits until it ends, and gives the exit code and what it said.
-    fn ended(&mut self) -> (Option<i32>, String) {
+    pub(super) fn ended(&mut self) -> (Option<i32>, String) {
         let status = until_exit(&mut self.0).expect("it does not end");
         let said = std::io::read_to_string(self.0.stderr.take().unwrap()).unwrap();
         assert!(!said.contains("panicked"), "{said}");
@@ -217,7 +217,7 @@ fn a_full_disk_does_not_end_the_audit_and_is_told() {
     assert_eq!(code, Some(1), "{said}");
     // `start`, the request and `stop`.
     assert!(said.contains("lost: 3 events (output)"), "{said}");
-    assert!(said.contains("3 events could not be written"), "{said}");
+    assert!(said.contains("could not be written to the output: No space left"), "{said}");
     scene.finish();
 }
 

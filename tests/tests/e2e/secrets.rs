@@ -1,6 +1,12 @@
 //! What must never be written.
 
-use imds_audit_tests::Scene;
+mod typed;
+pub(super) mod wire;
+
+use std::process::Command;
+
+use imds_audit::simulator::{SERVICE_V4, Secrets};
+use imds_audit_tests::{Desk, Needle, Scene, Setup, assert_absent, program, root};
 
 /// Secrets that a caller sends, beside those that the service hands out.
 const BEARER: &str = "planted-bearer-4711-x";
@@ -57,4 +63,86 @@ fn no_secret_is_in_json_lines_or_in_the_most_talkative_log() {
 fn no_secret_is_in_text() {
     let Some((scene, _)) = Scene::alone("text", &["--endpoint", super::SERVICE]) else { return };
     assert_secrets_stay(scene);
+}
+
+/// The port of the service whose answers the test writes.
+pub(super) const DESK: u16 = 8_080;
+
+/// Gives that service's address, as the program takes it.
+pub(super) fn desk() -> String {
+    format!("{SERVICE_V4}:{DESK}")
+}
+
+/// Starts the program as talkative as it can be, and with secrets of its own around it.
+pub(super) fn talkative(format: &str, to_stdout: bool) -> Option<(Scene, Vec<Needle>)> {
+    let own = "ownEnvironmentQ7zK2xYw4";
+    let environment = [("RUST_LOG", "trace"), ("AWS_SECRET_ACCESS_KEY", own)];
+    let endpoint = desk();
+    let arguments = ["-vv", "--endpoint", &endpoint, "--endpoint", super::SERVICE];
+    let setup = Setup { format, arguments: &arguments, environment: &environment, to_stdout };
+    let (scene, _) = Scene::alone_with(setup)?;
+    Some((scene, vec![Needle::new("the program's own environment", own)]))
+}
+
+/// Plants a secret in every place of a request, a response, an argument and an environment.
+pub(super) fn plant(scene: &Scene) -> Vec<Needle> {
+    let desk = Desk::open(&scene.network, DESK);
+    let cases = wire::REQUESTS.iter().chain(&wire::RESPONSES).chain(&wire::BODIES);
+    let mut needles: Vec<_> =
+        cases.enumerate().map(|(number, case)| case.play(&desk, number)).collect();
+    needles.extend(typed::play(scene));
+    needles
+}
+
+fn assert_planted_secrets_stay(format: &str, to_stdout: bool) {
+    let Some((scene, mut needles)) = talkative(format, to_stdout) else { return };
+    needles.extend(plant(&scene));
+    let Scene { audit, .. } = scene;
+    let report = audit.stop();
+    assert_eq!(report.code(), Some(0), "{report:#?}");
+    let lines = report.output.lines().filter(|line| line.contains("/latest/meta-data/ami-id"));
+    assert!(lines.count() >= typed::ARGUMENTS.len() + typed::SCRIPTS.len(), "it saw too little");
+    assert!(report.output.contains("<redacted>"), "nothing was there to be removed");
+    assert!(report.stderr.contains("DEBUG") || report.stderr.contains("TRACE"), "it was silent");
+    for (name, written) in
+        [("the output", &report.output), ("stdout", &report.stdout), ("stderr", &report.stderr)]
+    {
+        assert_absent(&needles, name, written.as_bytes());
+    }
+}
+
+#[test]
+fn no_planted_secret_is_in_json_lines() {
+    assert_planted_secrets_stay("json", false);
+}
+
+#[test]
+fn no_planted_secret_is_in_text() {
+    assert_planted_secrets_stay("text", false);
+}
+
+#[test]
+fn no_planted_secret_is_on_standard_output() {
+    assert_planted_secrets_stay("json", true);
+}
+
+#[test]
+fn no_secret_of_the_environment_or_of_the_service_is_in_a_check_or_a_demonstration() {
+    let Some(program) = program().filter(|_| root()) else { return };
+    let own = Needle::new("the program's own environment", "ownEnvironmentQ7zK2xYw4");
+    let mut needles = vec![own.clone()];
+    let secrets = Secrets::default();
+    needles.extend(secrets.all().map(|secret| Needle::new("the service", secret)));
+    for arguments in
+        [&["check"][..], &["check", "--json"], &["demo"], &["demo", "--format", "json"]]
+    {
+        let mut command = Command::new(&program);
+        command.args(arguments).env("RUST_LOG", "trace").env("AWS_SESSION_TOKEN", &own.secret);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        for (name, written) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+            assert_absent(&needles, &format!("{name} of {arguments:?}"), written);
+        }
+        assert!(!output.stdout.is_empty(), "{arguments:?} said nothing");
+    }
 }

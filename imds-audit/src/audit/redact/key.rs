@@ -1,5 +1,7 @@
 //! The names that say that a secret follows.
 
+use super::work;
+
 /// How far the value of a secret's name reaches where nothing encloses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
@@ -75,7 +77,7 @@ const fn is_joint(byte: u8) -> bool {
 /// Returns where the name that starts at `start` ends.
 pub fn run(bytes: &[u8], start: usize) -> usize {
     let rest = bytes.get(start..).unwrap_or_default();
-    start + rest.iter().position(|byte| !is_name(*byte)).unwrap_or(rest.len())
+    start + work::position(rest, |byte| !is_name(*byte)).unwrap_or(rest.len())
 }
 
 /// Returns whether an option takes `user:password`.
@@ -88,23 +90,70 @@ pub fn is_cookie_option(name: &[u8]) -> bool {
     matches!(name, b"-b" | b"--cookie")
 }
 
-/// Returns whether `name` alone says that the next word is a secret, as `aws configure set`
-/// has it: only a name of several parts, since `token` is a word of any text.
-pub fn is_bare(name: &[u8]) -> bool {
-    !name.starts_with(b"-")
-        && name.iter().any(|byte| is_joint(*byte))
-        && Key::of(name) == Some(Key::Word)
+/// How a name alone says that the next word is a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bare {
+    /// It has several parts (`aws configure set aws_secret_access_key X`): a long word is one.
+    Joined,
+    /// It is a word of any text (`token X`): a long word that looks like a secret is one.
+    Alone,
 }
 
-/// Returns what the command `word` makes of options of one letter: the letter that takes a
-/// password, `Some(None)` if it gives them another meaning, `None` if it is no such command.
-pub fn password_letter(word: &[u8]) -> Option<Option<u8>> {
-    match word {
-        b"login" | b"mysql" | b"mysqldump" | b"mysqladmin" | b"mariadb" | b"mariadb-dump"
-        | b"sshpass" => Some(Some(b'p')),
-        b"redis-cli" => Some(Some(b'a')),
-        b"ssh" | b"scp" | b"sftp" | b"mkdir" | b"ps" | b"cp" => Some(None),
-        _ => None,
+impl Bare {
+    /// Returns how `name` announces a secret; `None` if it does not.
+    pub fn of(name: &[u8]) -> Option<Self> {
+        if name.starts_with(b"-") || Key::of(name) != Some(Key::Word) {
+            return None;
+        }
+        let is_joined = name.iter().any(|byte| is_joint(*byte));
+        Some(if is_joined { Self::Joined } else { Self::Alone })
+    }
+}
+
+/// Returns whether `name` is a key's when something is assigned to it as to a variable:
+/// `KEY=…`, `SIGNING_KEY=…`. A public key's is no secret.
+pub fn is_variable_of_a_key(name: &[u8]) -> bool {
+    let is_variable = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let mut parts = name.rsplit(|byte| *byte == b'_');
+    parts.next() == Some(b"KEY")
+        && parts.next() != Some(b"PUBLIC")
+        && name.iter().all(|byte| is_variable(byte) || *byte == b'_')
+}
+
+/// What a command makes of its options of one letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// The one that takes a password.
+    pub letter: Option<Letter>,
+    /// `-b` takes a cookie, also without a blank between.
+    pub is_curl: bool,
+}
+
+/// The letter of an option that takes a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// The letter.
+    pub byte: u8,
+    /// The word behind it is the password even where it begins with a hyphen.
+    pub takes_any: bool,
+}
+
+impl Command {
+    /// Returns the command that is called `word`, if its options are known.
+    pub fn of(word: &[u8]) -> Option<Self> {
+        let password =
+            |byte, takes_any| Self { letter: Some(Letter { byte, takes_any }), is_curl: false };
+        match word {
+            b"login" | b"sshpass" => Some(password(b'p', true)),
+            // Without a blank only: behind one is the name of a database, or an option.
+            b"mysql" | b"mysqldump" | b"mysqladmin" | b"mariadb" | b"mariadb-dump" => {
+                Some(password(b'p', false))
+            }
+            b"redis-cli" => Some(password(b'a', true)),
+            b"curl" => Some(Self { letter: None, is_curl: true }),
+            b"ssh" | b"scp" | b"sftp" | b"mkdir" | b"ps" | b"cp" => Some(Self::default()),
+            _ => None,
+        }
     }
 }
 
@@ -112,12 +161,10 @@ pub fn password_letter(word: &[u8]) -> Option<Option<u8>> {
 pub fn token_shape(bytes: &[u8], start: usize) -> Option<usize> {
     let rest = bytes.get(start..)?;
     let (_, least) = SHAPES.iter().find(|(prefix, _)| rest.starts_with(prefix))?;
-    let length = rest
-        .iter()
-        .position(|byte| {
-            !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/' | b'='))
-        })
-        .unwrap_or(rest.len());
+    let is_end = |byte: &u8| {
+        !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/' | b'='))
+    };
+    let length = work::position(rest, is_end).unwrap_or(rest.len());
     (length >= *least).then_some(start + length)
 }
 

@@ -1,5 +1,7 @@
 use super::*;
 
+mod work;
+
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 const TOKEN: &str = "AQAEAJgN2Q_Zx7-kTqL0bVxkz8n5hPRc1mYw4uGdEoSfBiKaHtWjQ==";
 
@@ -103,6 +105,26 @@ fn a_secret_in_the_next_argument_is_removed() {
             &["printf", "X-aws-ec2-metadata-token: %s\\r\\n", "tok"],
             &["printf", "X-aws-ec2-metadata-token: %s\\r\\n", "<redacted>"],
         ),
+        (
+            &["printf", "GET %s\\r\\nToken: %s\\r\\n", "/p", "tok", "u"],
+            &["printf", "GET %s\\r\\nToken: %s\\r\\n", "<redacted>", "<redacted>", "u"],
+        ),
+        (
+            &["ssh", "h", "printf 'Token: %s' \"tok\" x >&3", "y"],
+            &["ssh", "h", "printf 'Token: %s' \"<redacted>\" <redacted> >&3", "y"],
+        ),
+        (&["docker", "login", "-p", "-x", "h"], &["docker", "login", "-p", "<redacted>", "h"]),
+        (&["redis-cli", "-a", "--x", "get"], &["redis-cli", "-a", "<redacted>", "get"]),
+        (&["curl", "-bs=abc; t=d", "h"], &["curl", "-bs=<redacted>", "h"]),
+        (&["/usr/bin/curl", "-bjar.txt", "h"], &["/usr/bin/curl", "-bjar.txt", "h"]),
+        (&["consul", "agent", "-bind=10.0.0.1"], &["consul", "agent", "-bind=10.0.0.1"]),
+        (&["env", "KEY=abc", "x"], &["env", "KEY=<redacted>", "x"]),
+        (&["env", "TLS_KEY=a b", "x"], &["env", "TLS_KEY=<redacted>", "x"]),
+        (&["env", "PUBLIC_KEY=abc", "x"], &["env", "PUBLIC_KEY=abc", "x"]),
+        (&["sort", "--key=2", "KEYS=2"], &["sort", "--key=2", "KEYS=2"]),
+        (&["x", "token", "a1b2c3d4e5f6a7b8"], &["x", "token", "<redacted>"]),
+        (&["x", "token", "authentication-service"], &["x", "token", "authentication-service"]),
+        (&["x", "token", "/run/tokens/0123456789"], &["x", "token", "/run/tokens/0123456789"]),
         (&["-H", "Accept: x", "-H", "Cookie: s"], &["-H", "Accept: x", "-H", "Cookie: <redacted>"]),
     ] {
         assert_eq!(redacted(lines), expected, "{lines:?}");
@@ -165,6 +187,32 @@ fn a_script_keeps_everything_but_its_secrets() {
             "printf 'X-aws-ec2-metadata-token: %s\\r\\n' <redacted> >&3",
         ),
         ("'X-aws-ec2-metadata-token: %s' % 'tok'", "'X-aws-ec2-metadata-token: %s' % '<redacted>'"),
+        ("curl -H 'Token: '\"abc\" h", "curl -H 'Token: <redacted>\" h"),
+        ("curl -H 'Token: a'\"bc d\"'e' h", "curl -H 'Token: <redacted>' h"),
+        (
+            "sh -c \"curl -H 'Token: a'\" && x \"y\"",
+            "sh -c \"curl -H 'Token: <redacted>'\" && x \"y\"",
+        ),
+        ("TOKEN=\"\"'abc' x", "TOKEN=\"<redacted>' x"),
+        ("h = {'Authorization': 'Bearer ' 'abc'}", "h = {'Authorization': 'Bearer ' '<redacted>'}"),
+        ("token = (\"\" \"abc\")", "token = (\"\" \"<redacted>\")"),
+        ("token = (\"abc\")", "token = (\"<redacted>\")"),
+        ("curl -H 'Token: ' 'http://h/'", "curl -H 'Token: ' 'http://h/'"),
+        (
+            "printf 'GET %s\\r\\nToken: %s\\r\\n' /p \"tok\" >&3; x 'y'",
+            "printf 'GET %s\\r\\nToken: %s\\r\\n' <redacted> \"<redacted>\" >&3; x 'y'",
+        ),
+        (
+            "printf 'Token: %s\\r\\nHost: %s' \"$T\" h",
+            "printf 'Token: %s\\r\\nHost: %s' \"$T\" <redacted>",
+        ),
+        ("'%s Token: %s' % (name, 'tok')", "'%s Token: %s' % (name, '<redacted>')"),
+        ("KEY=abc A_KEY='d e' x", "KEY=<redacted> A_KEY='<redacted>' x"),
+        ("curl 'http://h/?key=abc&a=b'", "curl 'http://h/?key=<redacted>&a=b'"),
+        ("curl -bs=abc h; x -bs=y", "curl -bs=<redacted> h; x -bs=y"),
+        ("curl -b's=abc; t=d' h", "curl -b'<redacted>' h"),
+        ("docker login -p -x h", "docker login -p <redacted> h"),
+        ("x token a1b2c3d4e5f6a7b8; y", "x token <redacted>; y"),
         ("API_KEY='abc'\\''secret' x", "API_KEY='<redacted>' x"),
         ("TOKEN+=abcsecret x", "TOKEN+=<redacted> x"),
         ("token := \"xyzsecret\" x", "token := \"<redacted>\" x"),
@@ -237,49 +285,6 @@ fn a_known_secret_is_removed_wherever_it_stands() {
 fn a_mark_does_not_make_a_name_long() {
     let once = text(b"http://token=/$(token@h").into_owned();
     assert_eq!(text(&once), once);
-}
-
-#[test]
-fn a_megabyte_of_names_takes_no_time() {
-    for piece in [
-        "token ",
-        "token: ",
-        "://",
-        "$(",
-        "token=\"",
-        "\\\"token: ",
-        "-u ",
-        "AQAE",
-        "-",
-        "-u=",
-        "--user=",
-        "-u \"",
-        "?token=$(",
-        "'token: $(\"",
-        "\"token: `",
-        "token='$(",
-        "-ux:",
-        "--token ",
-        "Authorization: $(",
-        "Cookie: Bearer ",
-        "token:\\ ",
-        "token\\\"",
-        "-b \"",
-        "-b a=\"",
-        "login -p \"",
-        "login -p 1:",
-        "a_token \"",
-        "'token'] ",
-        "token='\\''",
-        "token: %s",
-        "token: \" . '",
-        "token: %s' '",
-    ] {
-        let long = piece.repeat(1_000_000 / piece.len());
-        let start = std::time::Instant::now();
-        text(long.as_bytes());
-        assert!(start.elapsed().as_secs() < 10, "{piece}");
-    }
 }
 
 const SECRET: &str = "s3cr3tvalu3Q";

@@ -1,5 +1,7 @@
 //! Where the value behind a secret's name begins and ends.
 
+use super::{key::Bare, work};
+
 /// How many brackets are skipped behind a quoted name.
 const DEEPEST_NAME: usize = 3;
 
@@ -80,7 +82,7 @@ pub fn expression(bytes: &[u8], start: usize) -> Option<usize> {
         None => (0, rest),
     };
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    let length = name.iter().position(|byte| !is_part(byte)).unwrap_or(name.len());
+    let length = work::position(name, |byte| !is_part(byte)).unwrap_or(name.len());
     if length == 0 || (brace == 0 && name.first().is_some_and(u8::is_ascii_digit) && length > 1) {
         return None;
     }
@@ -134,7 +136,7 @@ pub fn separator(bytes: &[u8], end: usize) -> Option<Separator> {
 /// Returns where the blanks at `start` end.
 pub fn skip_blanks(bytes: &[u8], start: usize) -> usize {
     let rest = bytes.get(start..).unwrap_or_default();
-    start + rest.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(rest.len())
+    start + work::position(rest, |byte| !matches!(byte, b' ' | b'\t')).unwrap_or(rest.len())
 }
 
 /// Returns the quote directly before `start`.
@@ -177,6 +179,7 @@ pub fn line(bytes: &[u8], start: usize) -> Extent {
             _ => false,
         })
         .unwrap_or(rest.len());
+    work::count(length);
     Extent { start, end: start + length }
 }
 
@@ -188,7 +191,7 @@ pub fn parameter(bytes: &[u8], start: usize) -> Extent {
     };
     Extent::new(bytes, start, || {
         let rest = bytes.get(start..).unwrap_or_default();
-        start + rest.iter().position(is_end).unwrap_or(rest.len())
+        start + work::position(rest, is_end).unwrap_or(rest.len())
     })
 }
 
@@ -204,18 +207,23 @@ pub fn is_cookie(bytes: &[u8], start: usize) -> bool {
 }
 
 /// Returns whether the word at `start` is long enough for a secret behind a bare name and is not
-/// the name of a variable in capitals.
-pub fn is_bare(bytes: &[u8], start: usize) -> bool {
+/// the name of a variable in capitals. Behind a name that is a word of any text it must have
+/// letters and digits too, and be no path.
+pub fn is_bare(bytes: &[u8], start: usize, bare: Bare) -> bool {
     let (start, _) = open(bytes, start);
     let rest = bytes.get(start..).unwrap_or_default();
     let is_part = |byte: &u8| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-' | b'.')
     };
-    let length = rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
+    let length = work::position(rest, |byte| !is_part(byte)).unwrap_or(rest.len());
     let word = rest.get(..length).unwrap_or_default();
+    let looks_like_one = word.iter().any(u8::is_ascii_digit)
+        && word.iter().any(u8::is_ascii_alphabetic)
+        && !matches!(word.first(), Some(b'/' | b'.'));
     length >= SHORTEST_BARE
         && !word.starts_with(b"-")
         && !word.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_')
+        && (bare == Bare::Joined || looks_like_one)
 }
 
 /// Returns whether a text is a mapping of ports (`127.0.0.1:80:8080`), which `-p` also takes.
@@ -226,45 +234,51 @@ pub fn is_ports(text: &[u8]) -> bool {
 /// Returns whether a place for a value (`%s`) stands at `start`.
 pub fn is_place(bytes: &[u8], start: usize) -> bool {
     let rest = bytes.get(start..).unwrap_or_default();
-    rest.strip_prefix(b"%s").is_some_and(|rest| {
-        matches!(rest.first(), None | Some(b'"' | b'\''))
-            || rest.starts_with(b"\\r")
-            || rest.starts_with(b"\\n")
-            || rest.starts_with(b"\\\"")
+    rest.strip_prefix(b"%s").is_some_and(|rest| match rest {
+        [] | [b'"' | b'\'' | b',' | b'&', ..] => true,
+        [b'\\', next, ..] => matches!(next, b'r' | b'n' | b't' | b'"'),
+        _ => false,
     })
 }
 
-/// Returns the value that goes to the place (`%s`) before `start`: the word behind the quote
-/// that ends the format, or a literal behind `,` or `%`.
-pub fn placed(bytes: &[u8], start: usize) -> Option<Extent> {
-    let rest = bytes.get(start..).unwrap_or_default();
-    let length = rest.iter().position(|byte| !matches!(byte, b'\\' | b'r' | b'n' | b' '))?;
-    let close = start + length;
-    operand(bytes, close, b",%").or_else(|| {
-        let next = skip_blanks(bytes, close + 1);
-        let starts = bytes.get(next).is_some_and(|byte| {
-            !matches!(byte, b'|' | b'&' | b';' | b'<' | b'>' | b'(' | b')' | b',' | b'%')
-        });
-        let quoted = matches!(bytes.get(close), Some(b'"' | b'\''));
-        (quoted && starts && next > close + 1).then(|| word(bytes, next, false))
-    })
+/// Returns whether a literal in quotes stands at `start`.
+pub fn is_literal(bytes: &[u8], start: usize) -> bool {
+    open(bytes, start).0 > start
 }
 
-/// Returns the literal behind the quote at `close` and one of `operators`.
-pub fn operand(bytes: &[u8], close: usize, operators: &[u8]) -> Option<Extent> {
+/// Returns the literal that goes on with a value whose own literal ends empty at `close`: the one
+/// behind an operator (`'Token: ' + 'X'`), or the next one, as some languages join two that
+/// stand side by side. A URL is none.
+pub fn continued(bytes: &[u8], close: usize) -> Option<Extent> {
+    // `token = ("" "X")`.
+    let close = match bytes.get(close) {
+        Some(b'(') => {
+            let first = skip_blanks(bytes, close + 1);
+            let (inside, _) = open(bytes, first);
+            if inside == first {
+                return None;
+            }
+            let extent = word(bytes, first, false);
+            if extent.start < extent.end {
+                return Some(extent);
+            }
+            extent.end
+        }
+        _ => close,
+    };
     if !matches!(bytes.get(close), Some(b'"' | b'\'')) {
         return None;
     }
-    let operator = skip_blanks(bytes, close + 1);
-    if !operators.contains(bytes.get(operator)?) {
-        return None;
-    }
-    let mut next = skip_blanks(bytes, operator + 1);
-    if bytes.get(next) == Some(&b'(') {
+    let mut next = skip_blanks(bytes, close + 1);
+    if matches!(bytes.get(next), Some(b'.' | b'+')) {
         next = skip_blanks(bytes, next + 1);
+        if bytes.get(next) == Some(&b'(') {
+            next = skip_blanks(bytes, next + 1);
+        }
     }
     let (start, _) = open(bytes, next);
-    (start > next).then(|| word(bytes, next, false))
+    let is_url = bytes.get(start..).is_some_and(|rest| rest.starts_with(b"http"));
+    (start > next && !is_url).then(|| word(bytes, next, false))
 }
 
 /// Steps over the quote at `start`, if there is one, and over the letter of a literal (`b'…'`).
@@ -287,6 +301,7 @@ fn open(bytes: &[u8], start: usize) -> (usize, Option<Quote>) {
 fn end(bytes: &[u8], start: usize, mut quote: Option<Quote>) -> usize {
     let mut index = start;
     while let Some(byte) = bytes.get(index).copied() {
+        work::count(1);
         let next = bytes.get(index + 1).copied();
         match (quote, byte) {
             (Some(open), b'\\') if open.escaped && next == Some(open.byte) => {
@@ -332,12 +347,16 @@ fn end(bytes: &[u8], start: usize, mut quote: Option<Quote>) -> usize {
     bytes.len()
 }
 
-/// Returns whether a word continues behind a quote.
+/// Returns whether a word continues behind a quote: with a letter, or with another quote. One of
+/// the other kind may also be the end of what the whole script stands in; then no letter follows.
 fn goes_on(bytes: &[u8], index: usize, quote: u8) -> bool {
-    bytes.get(index).is_some_and(|byte| {
+    let is_part = |byte: &u8| {
         byte.is_ascii_alphanumeric()
             || !byte.is_ascii()
             || matches!(byte, b'-' | b'_' | b'+' | b'/' | b'=' | b'.' | b'%' | b'$')
-            || *byte == quote
+    };
+    bytes.get(index).is_some_and(|byte| match byte {
+        b'"' | b'\'' if *byte != quote => bytes.get(index + 1).is_some_and(is_part),
+        _ => is_part(byte) || *byte == quote,
     })
 }

@@ -18,15 +18,18 @@ use crate::{
 pub struct Told {
     counters: Counters,
     malformed: u64,
+    late: u64,
 }
 
 impl Told {
     /// Returns what the flow station could not see as it was, and the records of the kernel half
-    /// that could not be read, since the last call.
-    pub fn grown(&mut self, counters: Counters, malformed: u64) -> Vec<Loss> {
+    /// that could not be read, and how many processes are known in part only because procfs was
+    /// `late`, since the last call.
+    pub fn grown(&mut self, counters: Counters, malformed: u64, late: u64) -> Vec<Loss> {
         let told = &self.counters;
         let grown = [
             ("malformed", LossUnit::Records, malformed, self.malformed),
+            ("procfs", LossUnit::Processes, late, self.late),
             // The service answered something that was not seen to be a request: one inside what
             // another request declared as its body, say.
             ("unpaired", LossUnit::Requests, counters.unpaired_responses, told.unpaired_responses),
@@ -35,7 +38,7 @@ impl Told {
             ("held", LossUnit::Bytes, counters.held_overflows, told.held_overflows),
             ("pending", LossUnit::Connections, counters.pending_overflows, told.pending_overflows),
         ];
-        (self.counters, self.malformed) = (counters, malformed);
+        (self.counters, self.malformed, self.late) = (counters, malformed, late);
         grown
             .into_iter()
             .map(|(reason, what, count, told)| (reason, what, count.saturating_sub(told)))
@@ -90,10 +93,10 @@ mod tests {
             losses.into_iter().map(|loss| (loss.reason, loss.count)).collect()
         };
         assert_eq!(
-            reasons(told.grown(counters, 2)),
-            [("malformed".into(), 2), ("unpaired".into(), 3)]
+            reasons(told.grown(counters, 2, 1)),
+            [("malformed".into(), 2), ("procfs".into(), 1), ("unpaired".into(), 3)]
         );
-        assert_eq!(reasons(told.grown(counters, 2)), []);
+        assert_eq!(reasons(told.grown(counters, 2, 1)), []);
     }
 
     #[test]

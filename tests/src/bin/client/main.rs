@@ -17,6 +17,7 @@
 //! times NUMBER   does the rest so often
 //! note TEXT      does nothing
 //! pid            prints its number
+//! root FOLDER    makes a folder its root
 //! tell           prints a line of JSON, who it is, with each text that it sends from now on
 //! exec           goes on with the rest as a new program, the connection open
 //! child          has a child go on with the rest, and waits for it
@@ -73,6 +74,7 @@ fn run(mut client: Client, mut steps: VecDeque<String>) {
             }
             "note" => drop(operand()),
             "pid" => println!("{}", std::process::id()),
+            "root" => rustix::process::chroot(operand()).unwrap(),
             "tell" => client.tells = true,
             "exec" => panic!("{}", others::successor(&client, steps).exec()),
             "child" => {

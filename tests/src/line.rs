@@ -1,0 +1,72 @@
+//! A connection whose both ends the test holds.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use imds_audit::simulator::{Network, SERVICE_V4};
+
+/// How long a part may take from one end to the other.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A service whose answers the test writes, byte by byte.
+#[derive(Debug)]
+pub struct Desk<'a> {
+    network: &'a Network,
+    listener: TcpListener,
+}
+
+impl<'a> Desk<'a> {
+    /// Listens on a port of the service's address.
+    pub fn open(network: &'a Network, port: u16) -> Self {
+        let listener = network.listen(SocketAddr::from((SERVICE_V4, port))).unwrap();
+        Self { network, listener }
+    }
+
+    /// Opens a connection, from the client's side.
+    pub fn call(&self) -> Line {
+        let address = self.listener.local_addr().unwrap();
+        let connect = || TcpStream::connect_timeout(&address, TIMEOUT);
+        let client = self.network.in_client(connect).unwrap().unwrap();
+        let (service, _) = self.listener.accept().unwrap();
+        for end in [&client, &service] {
+            end.set_nodelay(true).unwrap();
+            end.set_read_timeout(Some(TIMEOUT)).unwrap();
+        }
+        Line { client, service }
+    }
+
+    /// Sends a request and answers it, each in one piece, on a connection of their own.
+    pub fn exchange(&self, request: impl AsRef<[u8]>, response: impl AsRef<[u8]>) {
+        let mut line = self.call();
+        line.ask(request);
+        line.answer(response);
+    }
+}
+
+/// A connection whose both ends the test holds. What one end writes has come to the other when
+/// the call returns.
+#[derive(Debug)]
+pub struct Line {
+    client: TcpStream,
+    service: TcpStream,
+}
+
+impl Line {
+    /// Sends bytes as the client, in a segment of their own.
+    pub fn ask(&mut self, bytes: impl AsRef<[u8]>) {
+        pass(&mut self.client, &mut self.service, bytes.as_ref());
+    }
+
+    /// Sends bytes as the service, in a segment of their own.
+    pub fn answer(&mut self, bytes: impl AsRef<[u8]>) {
+        pass(&mut self.service, &mut self.client, bytes.as_ref());
+    }
+}
+
+fn pass(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
+    from.write_all(bytes).unwrap();
+    let mut came = vec![0; bytes.len()];
+    to.read_exact(&mut came).unwrap();
+    assert_eq!(came, bytes);
+}
