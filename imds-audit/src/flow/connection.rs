@@ -1,5 +1,6 @@
 //! One connection: both directions, and which response answers which request.
 
+mod ending;
 mod pairing;
 
 use std::collections::VecDeque;
@@ -164,6 +165,9 @@ impl Connection {
         self.active = self.active.max(segment.time);
         self.ends.source = self.ends.source.or(segment.ends.source);
         self.ends.netns = self.ends.netns.or(segment.ends.netns);
+        if !self.accepts(segment) {
+            return;
+        }
         match segment.direction {
             Direction::Request => self.request_segment(segment, context),
             Direction::Response => self.response_segment(segment, context),
@@ -206,20 +210,28 @@ impl Connection {
             }
             self.requests.stream.insert(position, segment.payload, tag);
         }
+        let length = (segment.payload.len() as u64).max(u64::from(segment.length));
         if segment.fin {
-            self.requests.finish(position.saturating_add(segment.payload.len() as u64));
+            self.requests.finish(position.saturating_add(length));
+        }
+        if segment.rst {
+            self.requests.reset(position.saturating_add(length));
         }
     }
 
     fn response_segment(&mut self, segment: &Segment<'_>, context: &mut Context<'_>) {
         let data = segment.sequence.wrapping_add(u32::from(segment.syn));
         if segment.rst {
-            // A reset's sequence number may be anything; it carries no data.
+            // It carries no data.
             self.fate = self.fate.or(Some(Fate::Refused));
             return;
         }
         self.fate = Some(Fate::Accepted);
-        let position = self.responses.position(data);
+        let position = if segment.payload.is_empty() && !segment.syn {
+            self.responses.estimate(data)
+        } else {
+            self.responses.position(data)
+        };
         if segment.syn {
             if self.responses.next().is_none() {
                 self.responses.expect(position);
@@ -290,6 +302,7 @@ impl Connection {
             }
         }
         self.responses.watch_gap(now);
+        self.service_ended &= self.responses.is_finishing();
         if self.responses.finished() && !self.service_ended {
             let certain = !self.responses.has_gap();
             if let Some(answer) = self.responses.cut() {

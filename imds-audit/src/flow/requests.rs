@@ -29,6 +29,28 @@ pub(super) struct Asked {
     pub(super) resynchronised: bool,
 }
 
+/// What is left of a caller's direction after its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    /// The sequence number behind the last bytes that were read or given up; `None` where there
+    /// were none.
+    pub(super) next: Option<u32>,
+    /// How much its last bytes had acknowledged.
+    pub(super) acknowledged: Option<u32>,
+    place: Place,
+}
+
+/// Where a stream ended.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Before a request line.
+    Between,
+    /// Within a request, or what may be one.
+    Within,
+    /// Behind the last HTTP.
+    Beyond,
+}
+
 enum State {
     /// Before a request line.
     Idle,
@@ -100,8 +122,20 @@ impl Requests {
         self.last_acknowledged.get_or_insert(position);
     }
 
+    /// Takes the caller's end, unless bytes behind it have been read. One that lies where the
+    /// stream stands is certain; one that lies ahead holds until another comes.
     pub(super) fn finish(&mut self, position: u64) {
-        self.fin.get_or_insert(position);
+        let next = self.stream.next();
+        if next.is_none_or(|next| position >= next) && (self.fin.is_none() || self.fin != next) {
+            self.fin = Some(position);
+        }
+    }
+
+    /// Takes the caller's reset, which says where its stream ended.
+    pub(super) fn reset(&mut self, position: u64) {
+        if self.stream.next() == Some(position) {
+            self.fin = Some(position);
+        }
     }
 
     /// Takes what follows for something else than HTTP.
@@ -184,10 +218,40 @@ impl Requests {
 
     /// Ends the stream where it stands. Returns the request that was cut by it.
     pub(super) fn end(&mut self, time: Timestamp) -> Option<Asked> {
-        match mem::replace(&mut self.state, State::Quiet) {
+        match mem::replace(&mut self.state, State::Unsynced) {
             State::Head(_, begun) => Some(self.asked(begun, Err(Unreadable::Cut), time)),
-            _ => None,
+            state => {
+                self.state = state;
+                None
+            }
         }
+    }
+
+    /// Returns what must be remembered of a stream that ended, should its end have been none.
+    pub(super) fn rest(&self) -> Rest {
+        Rest {
+            // Truncation is meant: only the low half is on the wire.
+            next: self.stream.next().map(|next| next as u32),
+            acknowledged: self.last_acknowledged.map(|position| position as u32),
+            place: match self.state {
+                State::Idle => Place::Between,
+                State::Head(..) | State::Chunked(_) | State::Unsynced => Place::Within,
+                State::Quiet => Place::Beyond,
+            },
+        }
+    }
+
+    /// Goes on where an earlier stream ended; `acknowledged` is what its last bytes had
+    /// acknowledged.
+    pub(super) fn resume(&mut self, rest: Rest, acknowledged: Option<u64>) {
+        let Some(next) = rest.next else { return };
+        self.open(next);
+        self.last_acknowledged = acknowledged;
+        self.state = match rest.place {
+            Place::Between => State::Idle,
+            Place::Within => State::Unsynced,
+            Place::Beyond => State::Quiet,
+        };
     }
 
     fn begin(&mut self, tag: Tag) -> Begun {

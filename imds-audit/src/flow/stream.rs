@@ -86,16 +86,18 @@ impl Stream {
 
     /// Widens a sequence number, taking it for the one nearest to what was seen last.
     pub(super) fn position(&mut self, sequence: u32) -> u64 {
-        let Some(reference) = self.reference else {
-            let position = ORIGIN + u64::from(sequence);
-            self.reference = Some(position);
-            return position;
-        };
+        let position = self.estimate(sequence);
+        self.reference = self.reference.max(Some(position));
+        position
+    }
+
+    /// Widens a sequence number that may be of a stray packet: what comes later is not measured
+    /// by it.
+    pub(super) fn estimate(&self, sequence: u32) -> u64 {
+        let Some(reference) = self.reference else { return ORIGIN + u64::from(sequence) };
         // Truncation is meant: only the low half is on the wire.
         let distance = sequence.wrapping_sub(reference as u32) as i32;
-        let position = reference.saturating_add_signed(i64::from(distance));
-        self.reference = Some(reference.max(position));
-        position
+        reference.saturating_add_signed(i64::from(distance))
     }
 
     /// Wants the byte at `position` next; whatever lies before it is dropped.
