@@ -6,6 +6,7 @@ use imds_audit_ebpf::Task;
 use zeroize::Zeroizing;
 
 use super::Timestamp;
+use super::work::look;
 
 /// What keeping a piece costs beside its bytes: an estimate that bounds how many of one byte
 /// each can pile up.
@@ -143,6 +144,7 @@ impl Stream {
         let range = offset(from, position)..offset(to, position);
         let bytes = payload.get(range).unwrap_or_default();
         let cost = bytes.len() + PIECE_COST;
+        look(bytes.len());
         if Some(from) != self.next && self.cost + cost > self.limit {
             return false;
         }

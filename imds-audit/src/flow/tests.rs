@@ -26,6 +26,8 @@ struct Rig {
     findings: Vec<Finding>,
     time: u64,
     id: u64,
+    /// The sequence numbers of the caller's SYN and of the service's.
+    origins: (u32, u32),
 }
 
 #[derive(Clone, Default)]
@@ -46,7 +48,8 @@ impl Rig {
     }
 
     fn with(limits: Limits) -> Self {
-        Self { tracker: Tracker::new(limits), findings: Vec::new(), time: 1, id: 1 }
+        let origins = (ISN, SERVICE);
+        Self { tracker: Tracker::new(limits), findings: Vec::new(), time: 1, id: 1, origins }
     }
 
     fn opened() -> Self {
@@ -61,7 +64,8 @@ impl Rig {
     }
 
     fn send(&mut self, packet: &Packet) {
-        let (own, other) = if packet.response { (SERVICE, ISN) } else { (ISN, SERVICE) };
+        let (caller, service) = self.origins;
+        let (own, other) = if packet.response { (service, caller) } else { (caller, service) };
         let base = own.wrapping_add(u32::from(!packet.syn));
         let segment = Segment {
             connection: ConnectionId(self.id),
