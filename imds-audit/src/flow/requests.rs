@@ -156,7 +156,8 @@ impl Requests {
     /// Returns whether every byte before `position` was seen.
     pub(super) fn covers(&self, position: u64) -> bool {
         self.stream.next().is_none_or(|next| {
-            position <= next || (self.fin == Some(next) && position == next.saturating_add(1))
+            let is_end = self.fin == Some(next) && position == next.saturating_add(1);
+            position <= next || (is_end && self.stream.beyond_gap().is_none())
         })
     }
 
@@ -193,6 +194,11 @@ impl Requests {
     /// belonged to, where there certainly was one.
     pub(super) fn give_up(&mut self, position: u64, time: Timestamp) -> Option<Asked> {
         let next = self.stream.next().filter(|&next| next < position)?;
+        if self.fin == Some(next) {
+            // The end has a number of its own; bytes behind it are no gap away.
+            self.stream.seek(next.saturating_add(1));
+            return None;
+        }
         let held = self.stream.beyond_gap().map(|(held, _)| held);
         if held.is_none() && position == next.saturating_add(1) && !self.within_head() {
             // One byte that is acknowledged and was never seen is the end's.

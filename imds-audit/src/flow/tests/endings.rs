@@ -230,3 +230,13 @@ fn end_before_any_byte_does_not_hide_a_request() {
         assert_eq!(rig.told(), ["GET /latest/meta-data/ -> unobserved"]);
     }
 }
+
+#[test]
+fn bytes_right_behind_the_callers_end_do_not_stop_the_audit() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, V1);
+    rig.fin(false, V1.len(), 0);
+    rig.ask(V1.len() + 1, 0, V2);
+    rig.finish();
+    assert_eq!(rig.told()[0], "GET /latest/meta-data/ -> unobserved");
+}
