@@ -3,8 +3,8 @@
 //! ```text
 //! connect ADDR   opens a connection
 //! fd NUMBER      takes over an open connection
-//! send TEXT      sends text, in a segment of its own; \r and \n are escapes, {token} the token,
-//!                {header} the name of its header
+//! send TEXT      sends text, in a segment of its own; \r, \n and \xHH are escapes, {token} the
+//!                token, {header} the name of its header
 //! receive        reads one response, the token's of a token request among them
 //! stdin          waits for the end of the standard input
 //! close          closes the connection
@@ -103,7 +103,7 @@ impl Client {
     fn send(&mut self, text: &str) {
         let text = text.replace("\\r", "\r").replace("\\n", "\n");
         let text = text.replace("{header}", TOKEN_HEADER).replace("{token}", &self.token);
-        self.stream.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+        self.stream.as_mut().unwrap().write_all(&bytes(&text)).unwrap();
     }
 
     fn receive(&mut self) {
@@ -179,6 +179,18 @@ impl Client {
 
 fn inherit(stream: &TcpStream) -> io::Result<()> {
     Ok(fcntl_setfd(stream, FdFlags::empty())?)
+}
+
+/// Gives the bytes of a text in which `\xHH` stands for a byte.
+fn bytes(text: &str) -> Vec<u8> {
+    let mut parts = text.split("\\x");
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at(2);
+        bytes.push(u8::from_str_radix(digits, 16).unwrap());
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    bytes
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {

@@ -5,6 +5,7 @@ mod bad_input;
 mod clients;
 mod connections;
 mod load;
+mod misread;
 mod output;
 mod processes;
 mod secrets;
