@@ -122,6 +122,30 @@ fn every_row_is_told_as_what_it_is_however_it_is_cut() {
     }
 }
 
+/// Arguments, and how a line of text shows them.
+const ARGUMENTS: &[(&str, &[u8], &str)] = &[
+    ("a line feed", b"a\n00:00:00.000  v2", r"'a\n00:00:00.000  v2'"),
+    ("a carriage return", b"a\rb", r"'a\rb'"),
+    ("ESC", b"\x1b[2J", r"'\x1b[2J'"),
+    ("C1", b"\xc2\x9b2J", r"'\u{9b}2J'"),
+    ("bytes that are not UTF-8", b"a\xff\xfe", "'a\u{fffd}\u{fffd}'"),
+    ("a quote", b"a' v2 'b", r"'a'\'' v2 '\''b'"),
+    ("the header's name as no header", b"X-aws-ec2-metadata-tokens", "X-aws-ec2-metadata-tokens"),
+    ("nothing", b"", "''"),
+];
+
+#[test]
+fn every_argument_is_one_word_of_one_line() {
+    for (name, argument, shown) in ARGUMENTS {
+        let event = super::event::tests::request(&[], &[b"tool", argument, b"end"]);
+        let event = Event::from(event);
+        let args = &json(&event)["process"]["args"];
+        assert_eq!(args[1], *String::from_utf8_lossy(argument), "{name}");
+        assert_eq!(args.as_array().unwrap().len(), 3, "{name}");
+        assert!(line(&event).contains(&format!(" tool {shown} end ")), "{name}: {}", line(&event));
+    }
+}
+
 /// Answers to a request without a token, and the outcome that each is told as.
 const ANSWERS: &[(&str, &[u8], &str)] = &[
     ("without a length", b"HTTP/1.1 200 OK\r\n\r\nbody", "served"),
