@@ -12,6 +12,7 @@ const OBJECT: &str = "IMDS_AUDIT_EBPF_OBJECT";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rustc-check-cfg=cfg(kernel_half)");
+    println!("cargo::rustc-check-cfg=cfg(fuzzing)");
     println!("cargo::rerun-if-env-changed={OBJECT}");
     println!("cargo::rerun-if-changed=build.rs");
     let Some(object) = env::var_os(OBJECT).map(PathBuf::from) else { return Ok(()) };

@@ -12,6 +12,8 @@
 pub mod audit;
 pub mod command;
 pub mod flow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod output;
 pub mod probe;
 pub mod process;

@@ -5,6 +5,7 @@ mod build;
 mod command;
 mod demo;
 mod elf;
+mod fuzz;
 mod object;
 mod python;
 mod setup;
@@ -50,6 +51,14 @@ enum Task {
         /// A part of a test's name.
         filter: Option<String>,
     },
+    /// Fuzzes whatever parses bytes: one target, or each.
+    Fuzz {
+        /// The target's name: a folder of tests/fuzz/corpus.
+        target: Option<String>,
+        /// How often each is run.
+        #[arg(long, default_value_t = fuzz::DEFAULT_RUNS)]
+        runs: u64,
+    },
     /// Boots the supported kernels under emulation, runs the tests inside, and prints a table.
     Vm {
         /// The kernels' series, such as 5.10; all of them where none is given.
@@ -81,6 +90,7 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Demo { options } => demo::run(&workspace, &options),
         Task::Test { filter } => test::run(&workspace, filter.as_deref()),
+        Task::Fuzz { target, runs } => fuzz::run(&workspace, target.as_deref(), runs),
         Task::Vm { kernels } => vm::run(&workspace, &kernels),
     }
 }

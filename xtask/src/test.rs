@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::build::{self, OBJECT_VARIABLE};
 use crate::command;
+use crate::fuzz;
 use crate::object;
 use crate::setup;
 use crate::toolchain::Toolchain;
@@ -27,6 +28,9 @@ pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         checks(workspace, &toolchain, &object)?;
     }
     step("unit tests", || unit_tests(workspace, &object, filter))?;
+    if filter.is_none() {
+        step("fuzz targets, short", || fuzz::run(workspace, None, fuzz::SHORT_RUNS))?;
+    }
     let program =
         step("build of the program", || build::program(workspace, &object, build::HOST_TARGET))?;
     end_to_end(workspace, &program, filter)?;

@@ -14,3 +14,6 @@ pub mod path;
 pub mod people;
 pub mod redact;
 pub mod token;
+
+#[cfg(test)]
+mod misread;

@@ -1,6 +1,7 @@
 //! How long a message's body is (RFC 9112, section 6.3), and where a chunked one ends.
 
 use super::http::{RequestHead, ResponseHead, trim};
+use super::work::look;
 
 /// What follows a header block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,7 @@ impl Chunks {
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> ChunkProgress {
         let mut used = 0;
+        look(bytes.len());
         while let Some(&byte) = bytes.get(used) {
             if let State::Data { left } = &mut self.state {
                 let here = (bytes.len() - used) as u64;

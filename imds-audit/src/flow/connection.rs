@@ -1,5 +1,6 @@
 //! One connection: both directions, and which response answers which request.
 
+mod ending;
 mod pairing;
 mod segments;
 
@@ -176,6 +177,9 @@ impl Connection {
         self.lost_requests = self.lost_requests.max(segment.lost_requests);
         self.lost_records = self.lost_records.max(segment.lost_records);
         self.used |= self.lost_requests > 0;
+        if !self.accepts(segment) {
+            return;
+        }
         match segment.direction {
             Direction::Request => self.request_segment(segment, context),
             Direction::Response => self.response_segment(segment, context),
@@ -204,6 +208,7 @@ impl Connection {
             }
         }
         self.responses.watch_gap(now);
+        self.service_ended &= self.responses.is_finishing();
         if self.responses.finished() && !self.service_ended {
             let certain = !self.responses.has_gap();
             if let Some(answer) = self.responses.cut() {

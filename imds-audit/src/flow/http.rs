@@ -4,14 +4,15 @@
 //! IMDSv2 into IMDSv1. So every byte is kept, lines may end with a bare LF, and a header is
 //! whatever stands before and after the first colon of its line.
 
+mod line;
+
 use std::fmt;
 use std::ops::Range;
 
 use zeroize::{Zeroize, Zeroizing};
 
-/// The longest method; what is longer before the first space is not HTTP.
-const MAX_METHOD: usize = 32;
-const VERSION_PREFIX: &[u8] = b"HTTP/1.";
+use super::work::look;
+use line::{MAX_METHOD, VERSION_PREFIX, is_tchar, request_line, status_line};
 
 /// Appends to a buffer that may hold a secret, so that growing it leaves no copy behind.
 pub(super) fn append(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
@@ -20,9 +21,11 @@ pub(super) fn append(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
         let capacity = needed.max(buffer.capacity().saturating_mul(2)).max(512);
         let mut grown = Zeroizing::new(Vec::with_capacity(capacity));
         grown.extend_from_slice(buffer);
+        look(buffer.len());
         buffer.zeroize();
         *buffer = grown;
     }
+    look(bytes.len());
     buffer.extend_from_slice(bytes);
 }
 
@@ -209,7 +212,9 @@ pub(super) fn trim(mut value: &[u8]) -> &[u8] {
 }
 
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let Some(end) = bytes.iter().position(|&b| b == b'\n') else { return (bytes, &[]) };
+    let end = bytes.iter().position(|&b| b == b'\n');
+    look(end.unwrap_or(bytes.len()));
+    let Some(end) = end else { return (bytes, &[]) };
     let line = bytes.get(..end).unwrap_or_default();
     (line.strip_suffix(b"\r").unwrap_or(line), bytes.get(end + 1..).unwrap_or_default())
 }
@@ -224,6 +229,7 @@ fn first_line(raw: &[u8]) -> (Range<usize>, usize) {
 fn unfold(raw: &mut [u8], fields: usize) {
     let mut header_before = false;
     let mut start = fields;
+    look(raw.len());
     while start < raw.len() {
         let end = raw.iter().skip(start).position(|&b| b == b'\n').map_or(raw.len(), |i| start + i);
         let folded = matches!(raw.get(start), Some(b' ' | b'\t'));
@@ -240,49 +246,10 @@ fn unfold(raw: &mut [u8], fields: usize) {
     }
 }
 
-/// Reads `METHOD SP TARGET SP HTTP/1.x`. A target with spaces in it is kept whole: there are
-/// servers that accept one.
-fn request_line(line: &[u8]) -> Option<(Range<usize>, Range<usize>, u8)> {
-    let end = line.iter().rposition(|b| !matches!(b, b' ' | b'\t'))? + 1;
-    let line = line.get(..end)?;
-    let method = line.iter().position(|&b| b == b' ')?;
-    let version = line.iter().rposition(|&b| b == b' ')?;
-    let minor = minor_version(line.get(version + 1..)?)?;
-    let target = line.get(method..version)?;
-    let start = method + target.iter().position(|&b| b != b' ')?;
-    let end = method + target.iter().rposition(|&b| b != b' ')? + 1;
-    let plausible = method > 0 && method <= MAX_METHOD && line.get(..method)?.iter().all(is_tchar);
-    plausible.then_some((0..method, start..end, minor))
-}
-
-/// Reads `HTTP/1.x SP 3DIGIT`, with or without a reason.
-fn status_line(line: &[u8]) -> Option<(u16, u8)> {
-    let (version, rest) = line.split_at_checked(VERSION_PREFIX.len() + 1)?;
-    let minor = minor_version(version)?;
-    let [b' ', digits @ ..] = rest else { return None };
-    let (digits, after) = digits.split_at_checked(3)?;
-    if !matches!(after.first(), None | Some(b' ')) || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let status = digits.iter().fold(0, |n, d| n * 10 + u16::from(d - b'0'));
-    (status >= 100).then_some((status, minor))
-}
-
-fn minor_version(version: &[u8]) -> Option<u8> {
-    match version.strip_prefix(VERSION_PREFIX)? {
-        [digit @ b'0'..=b'9'] => Some(digit - b'0'),
-        _ => None,
-    }
-}
-
-/// Returns whether a byte may stand in a method (RFC 9110, section 5.6.2).
-fn is_tchar(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
-}
-
 /// Returns whether a segment evidently begins with a request line: a method in capitals, a
 /// space, a path or a URI, and, where the line ends within it, an HTTP/1 version.
 pub(super) fn begins_request(bytes: &[u8]) -> bool {
+    look(bytes.len());
     let Some(space) = bytes.iter().take(MAX_METHOD + 1).position(|&b| b == b' ') else {
         return false;
     };
@@ -341,6 +308,7 @@ impl HeadParser {
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             let line_end = rest.iter().position(|&b| b == b'\n');
             let part = rest.get(..line_end.map_or(rest.len(), |i| i + 1)).unwrap_or(rest);
+            look(part.len());
             if self.raw.len() + part.len() > self.limit {
                 return Progress::TooLong;
             }
@@ -363,20 +331,26 @@ impl HeadParser {
     }
 
     fn plausible(&self, whole: bool) -> bool {
-        let line = split_line(&self.raw).0;
+        if whole {
+            let line = split_line(&self.raw).0;
+            return match self.kind {
+                Kind::Request => request_line(line).is_some(),
+                Kind::Response => status_line(line).is_some(),
+            };
+        }
+        // Only its start: a long line that comes byte by byte would be read again for each.
         match self.kind {
-            Kind::Request if whole => request_line(line).is_some(),
-            Kind::Response if whole => status_line(line).is_some(),
             Kind::Request => {
                 let start = self.raw.get(..MAX_METHOD + 1).unwrap_or(&self.raw);
+                look(start.len());
                 match start.iter().position(|&b| b == b' ') {
                     Some(space) => space > 0 && start.iter().take(space).all(is_tchar),
                     None => start.len() <= MAX_METHOD && start.iter().all(is_tchar),
                 }
             }
             Kind::Response => {
-                let length = line.len().min(VERSION_PREFIX.len());
-                line.get(..length) == VERSION_PREFIX.get(..length)
+                let length = self.raw.len().min(VERSION_PREFIX.len());
+                self.raw.get(..length) == VERSION_PREFIX.get(..length)
             }
         }
     }

@@ -12,6 +12,7 @@ mod requests;
 mod responses;
 mod stream;
 mod tracker;
+mod work;
 
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,30 @@ pub(super) struct Asked {
     pub(super) resynchronised: Option<u32>,
 }
 
+/// What is left of a caller's direction after its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    /// The sequence number behind the last bytes that were read or given up; `None` where there
+    /// were none.
+    pub(super) next: Option<u32>,
+    /// How much its last bytes had acknowledged.
+    pub(super) acknowledged: Option<u32>,
+    /// How many lost requests had been accounted for.
+    accounted: u32,
+    place: Place,
+}
+
+/// Where a stream ended.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Before a request line.
+    Between,
+    /// Within a request, or what may be one.
+    Within,
+    /// Behind the last HTTP.
+    Beyond,
+}
+
 enum State {
     /// Before a request line.
     Idle,
@@ -129,8 +153,20 @@ impl Requests {
         self.last_acknowledged.get_or_insert(position);
     }
 
+    /// Takes the caller's end, unless bytes behind it have been read. One that lies where the
+    /// stream stands is certain; one that lies ahead holds until another comes.
     pub(super) fn finish(&mut self, position: u64) {
-        self.fin.get_or_insert(position);
+        let next = self.stream.next();
+        if next.is_none_or(|next| position >= next) && (self.fin.is_none() || self.fin != next) {
+            self.fin = Some(position);
+        }
+    }
+
+    /// Takes the caller's reset, which says where its stream ended.
+    pub(super) fn reset(&mut self, position: u64) {
+        if self.stream.next() == Some(position) {
+            self.fin = Some(position);
+        }
     }
 
     /// Takes note of bytes that end at `position`: an end before them that was guessed was none.
@@ -170,7 +206,8 @@ impl Requests {
     /// Returns whether every byte before `position` was seen.
     pub(super) fn covers(&self, position: u64) -> bool {
         self.stream.next().is_none_or(|next| {
-            position <= next || (self.fin == Some(next) && position == next.saturating_add(1))
+            let is_end = self.fin == Some(next) && position == next.saturating_add(1);
+            position <= next || (is_end && self.stream.beyond_gap().is_none())
         })
     }
 
@@ -208,6 +245,11 @@ impl Requests {
     /// now.
     pub(super) fn give_up(&mut self, position: u64, time: Timestamp, lost: u32) -> Option<Asked> {
         let next = self.stream.next().filter(|&next| next < position)?;
+        if self.fin == Some(next) {
+            // The end has a number of its own; bytes behind it are no gap away.
+            self.stream.seek(next.saturating_add(1));
+            return None;
+        }
         let lost = self.stream.lost_before_held().unwrap_or(lost);
         let counted = lost.saturating_sub(self.accounted);
         self.accounted = self.accounted.max(lost);
@@ -260,10 +302,42 @@ impl Requests {
 
     /// Ends the stream where it stands. Returns the request that was cut by it.
     pub(super) fn end(&mut self, time: Timestamp) -> Option<Asked> {
-        match mem::replace(&mut self.state, State::Quiet) {
+        match mem::replace(&mut self.state, State::Unsynced) {
             State::Head(_, begun) => Some(self.asked(begun, Err(Unreadable::Cut), time)),
-            _ => None,
+            state => {
+                self.state = state;
+                None
+            }
         }
+    }
+
+    /// Returns what must be remembered of a stream that ended, should its end have been none.
+    pub(super) fn rest(&self) -> Rest {
+        Rest {
+            // Truncation is meant: only the low half is on the wire.
+            next: self.stream.next().map(|next| next as u32),
+            acknowledged: self.last_acknowledged.map(|position| position as u32),
+            accounted: self.accounted,
+            place: match self.state {
+                State::Idle => Place::Between,
+                State::Head(..) | State::Chunked(_) | State::Unsynced => Place::Within,
+                State::Quiet => Place::Beyond,
+            },
+        }
+    }
+
+    /// Goes on where an earlier stream ended; `acknowledged` is what its last bytes had
+    /// acknowledged.
+    pub(super) fn resume(&mut self, rest: Rest, acknowledged: Option<u64>) {
+        let Some(next) = rest.next else { return };
+        self.open(next);
+        self.last_acknowledged = acknowledged;
+        self.accounted = rest.accounted;
+        self.state = match rest.place {
+            Place::Between => State::Idle,
+            Place::Within => State::Unsynced,
+            Place::Beyond => State::Quiet,
+        };
     }
 
     fn begin(&mut self, tag: Tag) -> Begun {

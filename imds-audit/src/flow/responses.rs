@@ -90,12 +90,54 @@ impl Responses {
         }
     }
 
+    /// Notes how much the caller has received. An end before that was none.
     pub(super) fn heard(&mut self, position: u64) {
         self.heard = self.heard.max(Some(position));
+        self.fin = self.fin.filter(|&fin| position <= fin.saturating_add(1));
     }
 
+    /// Takes the service's end, where the caller takes it too: not before what it has received.
+    ///
+    /// One that lies where the stream stands is certain; one that lies ahead, with bytes missing
+    /// before it, holds until another comes.
     pub(super) fn finish(&mut self, position: u64) {
-        self.fin.get_or_insert(position);
+        let earliest = match self.state {
+            State::Head(..) | State::Chunked(_) => {
+                self.next().map(|next| self.heard.map_or(next, |heard| heard.min(next)))
+            }
+            State::UntilClose | State::Unsynced => self.heard,
+        };
+        if earliest.is_none_or(|earliest| position >= earliest)
+            && (self.fin.is_none() || self.fin != self.next())
+        {
+            self.fin = Some(position);
+        }
+    }
+
+    /// Returns whether an end of the service is known.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.fin.is_some()
+    }
+
+    /// Returns whether the caller takes a reset at this position: it must be the next that the
+    /// caller expects (RFC 9293, section 3.10.7.4, as RFC 5961, section 3.2, made it). Within a
+    /// body that we pass over, that may be any place. `None` where nothing tells.
+    pub(super) fn may_reset(&self, position: u64) -> Option<bool> {
+        if self.fin.is_some_and(|fin| position == fin.saturating_add(1)) {
+            return Some(true);
+        }
+        match (&self.state, self.next()) {
+            (State::Head(..) | State::Chunked(_), Some(next)) => {
+                let first = self.heard.unwrap_or(next);
+                Some((first..=first.max(next)).contains(&position))
+            }
+            _ => self.heard.map(|heard| heard == position),
+        }
+    }
+
+    /// Widens the sequence number of a packet that may be stray.
+    pub(super) fn estimate(&self, sequence: u32) -> u64 {
+        self.stream.estimate(sequence)
     }
 
     /// Returns whether the service has finished, and all that it sent was seen or passed over.
@@ -109,6 +151,9 @@ impl Responses {
     /// Takes a segment's bytes. Returns whether the bound on what is held was kept.
     pub(super) fn insert(&mut self, position: u64, payload: &[u8], length: u32, tag: Tag) -> bool {
         let captured = position.saturating_add(payload.len() as u64);
+        // Nothing follows an end.
+        let end = position.saturating_add(u64::from(length));
+        self.fin = self.fin.filter(|&fin| end <= fin || length == 0);
         if u64::from(length) > payload.len() as u64 {
             self.uncaptured = Some(captured);
         }

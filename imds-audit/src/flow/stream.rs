@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use imds_audit_ebpf::Task;
 use zeroize::Zeroizing;
 
+use super::work::look;
 use super::{Begins, Timestamp};
 
 /// What keeping a piece costs beside its bytes: an estimate that bounds how many of one byte
@@ -108,16 +109,18 @@ impl Stream {
 
     /// Widens a sequence number, taking it for the one nearest to what was seen last.
     pub(super) fn position(&mut self, sequence: u32) -> u64 {
-        let Some(reference) = self.reference else {
-            let position = ORIGIN + u64::from(sequence);
-            self.reference = Some(position);
-            return position;
-        };
+        let position = self.estimate(sequence);
+        self.reference = self.reference.max(Some(position));
+        position
+    }
+
+    /// Widens a sequence number that may be of a stray packet: what comes later is not measured
+    /// by it.
+    pub(super) fn estimate(&self, sequence: u32) -> u64 {
+        let Some(reference) = self.reference else { return ORIGIN + u64::from(sequence) };
         // Truncation is meant: only the low half is on the wire.
         let distance = sequence.wrapping_sub(reference as u32) as i32;
-        let position = reference.saturating_add_signed(i64::from(distance));
-        self.reference = Some(reference.max(position));
-        position
+        reference.saturating_add_signed(i64::from(distance))
     }
 
     /// Wants the byte at `position` next; whatever lies before it is dropped.
@@ -163,6 +166,7 @@ impl Stream {
         let range = offset(from, position)..offset(to, position);
         let bytes = payload.get(range).unwrap_or_default();
         let cost = bytes.len() + PIECE_COST;
+        look(bytes.len());
         if Some(from) != self.next && self.cost + cost > self.limit {
             return false;
         }

@@ -1,11 +1,12 @@
 //! All connections, and what is due when.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeSet;
 
 use lru::LruCache;
 
 use super::connection::{Connection, Context};
 use super::limits::{Counters, Limits};
+use super::requests::Rest;
 use super::{ConnectionId, Direction, Ends, Finding, Segment, Timestamp};
 
 /// Rebuilds the exchanges of all connections.
@@ -19,17 +20,14 @@ pub struct Tracker {
     connections: LruCache<ConnectionId, Entry>,
     deadlines: BTreeSet<(Timestamp, ConnectionId)>,
     buffered: usize,
-    /// The ended connections, each with the sequence number behind its last request bytes.
-    ended: HashMap<ConnectionId, Option<u32>>,
-    ended_order: VecDeque<ConnectionId>,
+    /// The ended connections, the one that ended first at the end.
+    ended: LruCache<ConnectionId, Rest>,
 }
 
 struct Entry {
     connection: Box<Connection>,
     deadline: Timestamp,
     size: usize,
-    /// The sequence number behind the last request bytes; `None` before the first.
-    asked: Option<u32>,
 }
 
 impl Tracker {
@@ -42,8 +40,7 @@ impl Tracker {
             connections: LruCache::unbounded(),
             deadlines: BTreeSet::new(),
             buffered: 0,
-            ended: HashMap::new(),
-            ended_order: VecDeque::new(),
+            ended: LruCache::unbounded(),
         }
     }
 
@@ -83,7 +80,7 @@ impl Tracker {
         sink: &mut impl FnMut(Finding),
     ) {
         self.end(connection, time, sink);
-        self.revive(connection);
+        self.ended.pop(&connection);
         self.start(connection, ends, time, true, sink);
         self.settle(connection, sink);
     }
@@ -100,16 +97,18 @@ impl Tracker {
             if followed.is_some_and(|e| e.connection.is_reopened_by(segment.sequence)) {
                 self.end(id, segment.time, sink);
             }
-            self.revive(id);
+            self.ended.pop(&id);
         }
         let asks = segment.direction == Direction::Request && !segment.payload.is_empty();
-        if let Some(&asked) = self.ended.get(&id) {
-            // A retransmission of what is known. Bytes behind that say that the end was none: a
-            // reset that the caller's kernel did not believe ends the connection only here.
-            if !(asks && asked.is_some_and(|asked| is_behind(end_of(segment), asked))) {
+        let rest = self.ended.peek(&id).copied();
+        if let Some(rest) = rest {
+            // A retransmission of what is known. Bytes behind that say that the end was none: an
+            // end that the caller's kernel did not believe.
+            let is_new = rest.next.is_none_or(|next| is_behind(end_of(segment), next));
+            if !(asks && is_new) {
                 return;
             }
-            self.revive(id);
+            self.ended.pop(&id);
         }
         if !self.connections.contains(&id) {
             if !(segment.syn || asks) {
@@ -117,11 +116,8 @@ impl Tracker {
             }
             self.start(id, segment.ends, segment.time, segment.syn, sink);
         }
-        if let Some(entry) = self.connections.get_mut(&id)
-            && segment.direction == Direction::Request
-            && (segment.syn || entry.asked.is_none_or(|asked| is_behind(end_of(segment), asked)))
-        {
-            entry.asked = Some(end_of(segment));
+        if let Some(rest) = rest {
+            self.with(id, sink, |connection, _| connection.resume(rest));
         }
         self.with(id, sink, |connection, context| connection.segment(segment, context));
         self.settle(id, sink);
@@ -186,7 +182,7 @@ impl Tracker {
         let connection = Box::new(Connection::new(id, ends, time, opened, &context));
         let deadline = connection.deadline(&self.limits);
         self.deadlines.insert((deadline, id));
-        self.connections.put(id, Entry { connection, deadline, size: 0, asked: None });
+        self.connections.put(id, Entry { connection, deadline, size: 0 });
     }
 
     fn with(
@@ -210,10 +206,10 @@ impl Tracker {
     fn settle(&mut self, id: ConnectionId, sink: &mut impl FnMut(Finding)) {
         let Some(entry) = self.connections.peek_mut(&id) else { return };
         if entry.connection.is_closed() {
-            let (ended, asked) = (entry.connection.has_ended(), entry.asked);
+            let rest = entry.connection.has_ended().then(|| entry.connection.rest());
             self.remove(id);
-            if ended {
-                self.bury(id, asked);
+            if let Some(rest) = rest {
+                self.bury(id, rest);
             }
             return;
         }
@@ -252,20 +248,10 @@ impl Tracker {
         }
     }
 
-    fn bury(&mut self, id: ConnectionId, asked: Option<u32>) {
-        if self.ended.insert(id, asked).is_none() {
-            self.ended_order.push_back(id);
-        }
-        while self.ended_order.len() > self.limits.ended {
-            if let Some(oldest) = self.ended_order.pop_front() {
-                self.ended.remove(&oldest);
-            }
-        }
-    }
-
-    fn revive(&mut self, id: ConnectionId) {
-        if self.ended.remove(&id).is_some() {
-            self.ended_order.retain(|&ended| ended != id);
+    fn bury(&mut self, id: ConnectionId, rest: Rest) {
+        self.ended.put(id, rest);
+        while self.ended.len() > self.limits.ended {
+            self.ended.pop_lru();
         }
     }
 }

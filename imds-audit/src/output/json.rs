@@ -1,19 +1,46 @@
 //! JSON lines.
 
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::{Serializer, ser::Formatter};
+
 use crate::audit::event::Event;
 
 /// Appends an event to `line` as one JSON object and a line feed.
 ///
-/// JSON escapes every control character, so one event is always one line. On an error `line`
-/// is as it was before.
+/// Every control character is escaped, so one event is always one line, and shown on a terminal it
+/// moves nothing. On an error `line` is as it was before.
 pub fn render(event: &Event, line: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let before = line.len();
-    let written = serde_json::to_writer(&mut *line, event);
+    let written = event.serialize(&mut Serializer::with_formatter(&mut *line, Escaping));
     match written {
         Ok(()) => line.push(b'\n'),
         Err(_) => line.truncate(before),
     }
     written
+}
+
+/// Writes compact JSON that escapes DEL and the C1 controls too: JSON need not (RFC 8259, section
+/// 7), and a terminal takes U+009B for the start of a command.
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut written = 0;
+        for (at, control) in fragment.match_indices(|c: char| ('\u{7f}'..='\u{9f}').contains(&c)) {
+            writer.write_all(fragment.get(written..at).unwrap_or_default().as_bytes())?;
+            for character in control.chars() {
+                write!(writer, "\\u{:04x}", u32::from(character))?;
+            }
+            written = at + control.len();
+        }
+        writer.write_all(fragment.get(written..).unwrap_or_default().as_bytes())
+    }
 }
 
 #[cfg(test)]
@@ -28,5 +55,16 @@ mod tests {
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert!(line.ends_with(b"}\n"));
         assert!(serde_json::from_slice::<serde_json::Value>(&line).is_ok());
+    }
+
+    #[test]
+    fn no_control_character_comes_through_and_none_is_lost() {
+        let argument = "a\u{7f}\u{9b}2J\u{80}\u{9f}é\u{a0}\u{1b}";
+        let mut line = Vec::new();
+        render(&Event::from(request(&[], &[argument.as_bytes()])), &mut line).unwrap();
+        let text = std::str::from_utf8(&line).unwrap();
+        assert!(!text.trim_end().contains(char::is_control), "{text:?}");
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(value["process"]["args"][0], argument);
     }
 }

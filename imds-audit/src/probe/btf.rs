@@ -52,6 +52,9 @@ const HEADER: usize = 24;
 /// How deep anonymous members, typedefs and qualifiers are followed. The kernel's own nesting
 /// is below ten; a malformed BTF could go in circles.
 const MAX_DEPTH: u32 = 32;
+/// How many structures are looked into for one member. A structure with two anonymous members of
+/// its own type would else be looked into 2^32 times; the kernel's have a few dozen.
+const MAX_STRUCTURES: u32 = 4096;
 
 /// The kinds of types that are looked into, from `include/uapi/linux/btf.h`.
 mod kind {
@@ -185,7 +188,8 @@ impl<'a> Btf<'a> {
             let mut at = id;
             let mut bits = 0u32;
             for member in path.split('.') {
-                let (offset, next) = self.member(at, member, MAX_DEPTH)?;
+                let mut left = MAX_STRUCTURES;
+                let (offset, next) = self.member(at, member, MAX_DEPTH, &mut left)?;
                 bits = bits.checked_add(offset).ok_or(Missing::Unaligned)?;
                 at = next;
             }
@@ -217,7 +221,16 @@ impl<'a> Btf<'a> {
     }
 
     /// Finds a member, also inside anonymous ones. Returns its offset in bits and its type.
-    fn member(&self, id: u32, wanted: &str, depth: u32) -> Result<(u32, u32), Missing> {
+    ///
+    /// It goes `depth` levels down and into as many structures as are `left`.
+    fn member(
+        &self,
+        id: u32,
+        wanted: &str,
+        depth: u32,
+        left: &mut u32,
+    ) -> Result<(u32, u32), Missing> {
+        *left = left.checked_sub(1).ok_or(Missing::Member)?;
         let structure = self.resolve(id).ok_or(Missing::Member)?;
         if depth == 0 || !matches!(structure.kind, kind::STRUCT | kind::UNION) {
             return Err(Missing::Member);
@@ -234,7 +247,7 @@ impl<'a> Btf<'a> {
             let (offset, bit_field) =
                 if structure.has_bit_fields { (raw & 0x00ff_ffff, raw >> 24) } else { (raw, 0) };
             if name == 0 {
-                if let Ok((inner, found)) = self.member(member_type, wanted, depth - 1) {
+                if let Ok((inner, found)) = self.member(member_type, wanted, depth - 1, left) {
                     let offset = offset.checked_add(inner).ok_or(Missing::Unaligned)?;
                     return Ok((offset, found));
                 }

@@ -31,6 +31,8 @@ pub use placement::{Container, Placement, Runtime};
 pub use procfs::{Procfs, ProcfsError};
 pub use snapshot::{Record, RecordError};
 pub use users::Users;
+#[cfg(any(test, fuzzing))]
+pub(crate) use {cgroup::most_telling, stat::Stat};
 
 use cache::ProcessCache;
 use completion::Question;

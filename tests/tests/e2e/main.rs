@@ -7,6 +7,7 @@ mod connections;
 mod load;
 mod loss;
 mod memory;
+mod misread;
 mod output;
 mod processes;
 mod ring;

@@ -50,20 +50,28 @@ impl Connection {
             }
             self.requests.stream.insert(position, segment.payload, tag);
         }
+        let length = (segment.payload.len() as u64).max(u64::from(segment.length));
         if segment.fin {
-            self.requests.finish(position.saturating_add(segment.payload.len() as u64));
+            self.requests.finish(position.saturating_add(length));
+        }
+        if segment.rst {
+            self.requests.reset(position.saturating_add(length));
         }
     }
 
     pub(super) fn response_segment(&mut self, segment: &Segment<'_>, context: &mut Context<'_>) {
         let data = segment.sequence.wrapping_add(u32::from(segment.syn));
         if segment.rst {
-            // A reset's sequence number may be anything; it carries no data.
+            // It carries no data.
             self.fate = self.fate.or(Some(Fate::Refused));
             return;
         }
         self.fate = Some(Fate::Accepted);
-        let position = self.responses.position(data);
+        let position = if segment.payload.is_empty() && !segment.syn {
+            self.responses.estimate(data)
+        } else {
+            self.responses.position(data)
+        };
         if segment.syn {
             if self.responses.next().is_none() {
                 self.responses.expect(position);

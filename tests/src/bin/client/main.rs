@@ -7,7 +7,7 @@
 //! fd NUMBER      takes over an open connection
 //! take           takes over the connection that the standard input hands over
 //! via WAY        sends what follows in another way: see `way`
-//! send TEXT      sends text, in a segment of its own; \r and \n are escapes, {token} the token,
+//! send TEXT      sends text, in a segment of its own; \r, \n and \xHH are escapes, {token} the token,
 //!                {header} the name of its header, {padding} 31 KiB of other headers
 //! receive        reads one response, the token's of a token request among them
 //! crowd NUMBER ADDR TEXT

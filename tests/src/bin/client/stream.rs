@@ -139,7 +139,7 @@ impl Client {
     fn expand(&self, text: &str) -> Vec<u8> {
         let text = text.replace("\\r", "\r").replace("\\n", "\n");
         let text = text.replace("{header}", TOKEN_HEADER).replace("{token}", &self.token);
-        text.replace("{padding}", &padding()).into_bytes()
+        bytes(&text.replace("{padding}", &padding()))
     }
 
     pub(super) fn receive(&mut self) {
@@ -217,6 +217,18 @@ fn padding() -> String {
         format!("{name}{value}\r\n")
     };
     (0..PADDING / PADDING_LINE).map(line).collect()
+}
+
+/// Gives the bytes of a text in which `\xHH` stands for a byte.
+fn bytes(text: &str) -> Vec<u8> {
+    let mut parts = text.split("\\x");
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at(2);
+        bytes.push(u8::from_str_radix(digits, 16).unwrap());
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    bytes
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {

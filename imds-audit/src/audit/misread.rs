@@ -1,0 +1,190 @@
+//! Every way to be misread, from bytes to what is written.
+
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::auditor::{Auditor, Clock};
+use super::event::Event;
+use crate::flow::{Begins, ConnectionId, Direction, Ends, Limits, Segment, Timestamp};
+use crate::output::text::{Look, render};
+
+mod rows {
+    include!("misread/rows.rs");
+}
+
+use rows::{ROWS, Row};
+
+/// Sends bytes and an answer through the stations, the request in pieces. Gives what was told.
+fn told(request: &[u8], piece: usize, answer: &[u8]) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut auditor = Auditor::new(Limits::default(), Clock { offset: 0 });
+    let endpoint = SocketAddr::from(([169, 254, 169, 254], 80));
+    let segment = |direction, sequence: usize, payload| Segment {
+        connection: ConnectionId(1),
+        ends: Ends { source: None, endpoint, mapped: false, netns: None },
+        direction,
+        time: Timestamp(1),
+        sequence: sequence as u32,
+        acknowledgment: Some(match direction {
+            Direction::Request => 1,
+            Direction::Response => request.len() as u32 + 1,
+        }),
+        syn: false,
+        fin: false,
+        rst: false,
+        length: <[u8]>::len(payload) as u32,
+        payload,
+        ttl: None,
+        writer: None,
+        begins: Begins::No,
+        lost_requests: 0,
+        lost_records: 0,
+    };
+    let mut sink = |event| events.push(event);
+    let opening = Segment { syn: true, ..segment(Direction::Request, 0, &[]) };
+    auditor.segment(&opening, [0; 16], &mut sink);
+    for (i, part) in request.chunks(piece).enumerate() {
+        auditor.segment(&segment(Direction::Request, 1 + i * piece, part), [0; 16], &mut sink);
+    }
+    auditor.segment(&segment(Direction::Response, 1, answer), [0; 16], &mut sink);
+    auditor.finish(Timestamp(2), &mut sink);
+    events
+}
+
+fn json(event: &Event) -> Value {
+    let mut line = Vec::new();
+    crate::output::json::render(event, &mut line).unwrap();
+    let line = String::from_utf8(line).unwrap();
+    let line = line.strip_suffix('\n').unwrap();
+    assert!(!line.contains(char::is_control), "{line:?}");
+    serde_json::from_str(line).unwrap()
+}
+
+fn line(event: &Event) -> String {
+    let mut line = Vec::new();
+    render(event, Look::default(), &mut line);
+    let line = String::from_utf8(line).unwrap();
+    let line = line.strip_suffix('\n').unwrap().to_owned();
+    assert!(!line.contains(char::is_control), "{line:?}");
+    line
+}
+
+fn request(row: &Row) -> Vec<u8> {
+    let text = row.request.escape_ascii().to_string().replace("{token}", "AQAEplanted==");
+    let mut bytes = Vec::new();
+    // Back from the escapes: `{token}` is the only change.
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match (byte, byte == b'\\') {
+            (_, true) => match rest.next().unwrap() {
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b't' => b'\t',
+                b'x' => {
+                    let digits = [rest.next().unwrap(), rest.next().unwrap()];
+                    u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
+                }
+                other => other,
+            },
+            (byte, false) => byte,
+        });
+    }
+    bytes
+}
+
+fn version(class: &str) -> Value {
+    match class {
+        "v1" => 1.into(),
+        "v2" | "v2-token" | "v2-empty-token" => 2.into(),
+        _ => Value::Null,
+    }
+}
+
+#[test]
+fn every_row_is_told_as_what_it_is_however_it_is_cut() {
+    assert!(ROWS.len() >= 36);
+    for row in ROWS {
+        let request = request(row);
+        for piece in [request.len(), 1, 7, 16] {
+            let answer = format!("HTTP/1.1 {} \r\nContent-Length: 0\r\n\r\n", row.status);
+            let events = told(&request, piece, answer.as_bytes());
+            let place = format!("{} by {piece}: {}", row.name, row.law);
+            assert_eq!(events.len(), 1, "{place}: {events:#?}");
+            let event = json(&events[0]);
+            assert_eq!(event["imds"]["class"], row.class, "{place}");
+            assert_eq!(event["imds"]["version"], version(row.class), "{place}");
+            if row.class != "unknown" {
+                assert_eq!(event["http"]["status"], row.status, "{place}");
+            }
+            let line = line(&events[0]);
+            assert!(!line.contains("AQAEplanted"), "{line}");
+            assert!(line.contains(row.class), "{line}");
+        }
+    }
+}
+
+/// Arguments, and how a line of text shows them.
+const ARGUMENTS: &[(&str, &[u8], &str)] = &[
+    ("a line feed", b"a\n00:00:00.000  v2", r"'a\n00:00:00.000  v2'"),
+    ("a carriage return", b"a\rb", r"'a\rb'"),
+    ("ESC", b"\x1b[2J", r"'\x1b[2J'"),
+    ("C1", b"\xc2\x9b2J", r"'\u{9b}2J'"),
+    ("bytes that are not UTF-8", b"a\xff\xfe", "'a\u{fffd}\u{fffd}'"),
+    ("a quote", b"a' v2 'b", r"'a'\'' v2 '\''b'"),
+    ("the header's name as no header", b"X-aws-ec2-metadata-tokens", "X-aws-ec2-metadata-tokens"),
+    ("nothing", b"", "''"),
+];
+
+#[test]
+fn every_argument_is_one_word_of_one_line() {
+    for (name, argument, shown) in ARGUMENTS {
+        let event = super::event::tests::request(&[], &[b"tool", argument, b"end"]);
+        let event = Event::from(event);
+        let args = &json(&event)["process"]["args"];
+        assert_eq!(args[1], *String::from_utf8_lossy(argument), "{name}");
+        assert_eq!(args.as_array().unwrap().len(), 3, "{name}");
+        assert!(line(&event).contains(&format!(" tool {shown} end ")), "{name}: {}", line(&event));
+    }
+}
+
+/// Answers to a request without a token, and the outcome that each is told as.
+const ANSWERS: &[(&str, &[u8], &str)] = &[
+    ("without a length", b"HTTP/1.1 200 OK\r\n\r\nbody", "served"),
+    ("without a reason", b"HTTP/1.1 401\r\n\r\n", "rejected"),
+    ("with an empty reason", b"HTTP/1.1 404 \r\n\r\n", "not-found"),
+    ("of HTTP/1.0", b"HTTP/1.0 200 OK\r\n\r\n", "served"),
+    ("after an interim one", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 No\r\n\r\n", "forbidden"),
+    ("of an interim one alone", b"HTTP/1.1 100 Continue\r\n\r\n", "unobserved"),
+    (
+        "in chunks that look like another",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n18\r\nHTTP/1.1 401 Nope, no.\r\n\r\n0\r\n\r\n",
+        "served",
+    ),
+    ("with bare line feeds", b"HTTP/1.1 405 No\nAllow: PUT\n\n", "refused-method"),
+    ("that is no HTTP", b"SSH-2.0-x\r\n\r\n", "unobserved"),
+];
+
+#[test]
+fn every_answer_is_told_as_what_it_is() {
+    for (name, answer, outcome) in ANSWERS {
+        let expect = b"GET / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n";
+        let events = told(expect, 100, answer);
+        assert_eq!(events.len(), 1, "{name}");
+        assert_eq!(json(&events[0])["imds"]["outcome"], *outcome, "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_forge_a_line_or_a_second_event(target in "[^ \r\n]{1,20}", agent: Vec<u8>) {
+        let agent: Vec<u8> = agent.into_iter().filter(|byte| *byte != b'\n').collect();
+        let request =
+            [b"GET /", target.as_bytes(), b" HTTP/1.1\r\nUser-Agent: a", &agent, b"\r\n\r\n"].concat();
+        let events = told(&request, 50, b"HTTP/1.1 200 OK\r\n\r\n");
+        prop_assert_eq!(events.len(), 1);
+        json(&events[0]);
+        line(&events[0]);
+    }
+}

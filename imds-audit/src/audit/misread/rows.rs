@@ -1,0 +1,289 @@
+// Every way to be misread: bytes that a caller sends, and what they must be told as. Included by
+// the unit tests of the audit and by the end-to-end tests, which send them to the simulated
+// service.
+
+/// A request that something about it makes easy to misread.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// What is odd about it.
+    pub name: &'static str,
+    /// The bytes that are sent, as one segment; `{token}` stands for a valid token.
+    pub request: &'static [u8],
+    /// The class that it must be told as.
+    pub class: &'static str,
+    /// The status that the simulated service answers, where it lets tokens be optional.
+    pub status: u16,
+    /// Why.
+    pub law: &'static str,
+}
+
+const BYTES: &str = "a header is what stands before the first colon of its line, nothing else";
+const NAME: &str = "a name is compared as a whole, its case ignored";
+const VALUE: &str = "a token is a value that is not blank, whatever its form";
+const FRAME: &str = "what follows a head by its own account is no request";
+const METHOD: &str = "the token request is a PUT of the token's path";
+const CLOUD: &str = "another cloud's path without a token is not EC2's";
+const NONE: &str = "what is no HTTP has no version";
+
+/// All of them.
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "the name in a user agent",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nUser-Agent: X-aws-ec2-metadata-token: abc\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: BYTES,
+    },
+    Row {
+        name: "the name in a query",
+        request: b"GET /latest/meta-data/instance-id?X-aws-ec2-metadata-token=abc&X-aws-ec2-metadata-token:%20abc HTTP/1.1\r\nHost: a\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: BYTES,
+    },
+    Row {
+        name: "the name in a path",
+        request: b"GET /latest/X-aws-ec2-metadata-token:abc HTTP/1.1\r\nHost: a\r\n\r\n",
+        class: "v1",
+        status: 404,
+        law: BYTES,
+    },
+    Row {
+        name: "the name in a body",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\r\nX-aws-ec2-metadata-token: abc\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: FRAME,
+    },
+    Row {
+        name: "the name in another header's value",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-Note: X-aws-ec2-metadata-token: abc\r\nReferer: http://a/X-aws-ec2-metadata-token\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: BYTES,
+    },
+    Row {
+        name: "a longer name",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-aws-ec2-metadata-tokens: abc\r\nMy-X-aws-ec2-metadata-token: abc\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: NAME,
+    },
+    Row {
+        name: "a name with underscores",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX_aws_ec2_metadata_token: abc\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: NAME,
+    },
+    Row {
+        name: "a blank before the colon",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-aws-ec2-metadata-token : abc\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: NAME,
+    },
+    Row {
+        name: "a time to live on a GET",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: NAME,
+    },
+    Row {
+        name: "the name in upper case",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-AWS-EC2-METADATA-TOKEN: {token}\r\n\r\n",
+        class: "v2",
+        status: 200,
+        law: NAME,
+    },
+    Row {
+        name: "the name in mixed case",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nx-AWS-eC2-mEtadata-TOKEN:{token}\r\n\r\n",
+        class: "v2",
+        status: 200,
+        law: NAME,
+    },
+    Row {
+        name: "a token without padding",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-aws-ec2-metadata-token: AQAEabc\r\n\r\n",
+        class: "v2",
+        status: 401,
+        law: VALUE,
+    },
+    Row {
+        name: "an empty token",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-aws-ec2-metadata-token:\r\n\r\n",
+        class: "v2-empty-token",
+        status: 401,
+        law: VALUE,
+    },
+    Row {
+        name: "a blank token",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-aws-ec2-metadata-token: \t \r\n\r\n",
+        class: "v2-empty-token",
+        status: 401,
+        law: VALUE,
+    },
+    Row {
+        name: "a token of 8 KiB",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-aws-ec2-metadata-token: tttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttt\r\n\r\n",
+        class: "v2",
+        status: 401,
+        law: VALUE,
+    },
+    Row {
+        name: "a token in a folded line",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-aws-ec2-metadata-token:\r\n {token}\r\n\r\n",
+        class: "v2",
+        status: 200,
+        law: VALUE,
+    },
+    Row {
+        name: "the header folded into another",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-Note: a\r\n X-aws-ec2-metadata-token: abc\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: BYTES,
+    },
+    Row {
+        name: "bare line feeds",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\nHost: a\nX-aws-ec2-metadata-token: {token}\n\r\n",
+        class: "v2",
+        status: 200,
+        law: BYTES,
+    },
+    Row {
+        name: "NUL and ESC in a value",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nUser-Agent: a\0\x1b[2Jb\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: BYTES,
+    },
+    Row {
+        name: "NUL before the name",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\n\0X-aws-ec2-metadata-token: abc\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: NAME,
+    },
+    Row {
+        name: "bytes that are not UTF-8",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nUser-Agent: \xff\xfe\xc3\r\n\xe9: x\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: BYTES,
+    },
+    Row {
+        name: "a lone carriage return",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nUser-Agent: a\rX-aws-ec2-metadata-token: abc\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: BYTES,
+    },
+    Row {
+        name: "ESC in a path",
+        request: b"GET /latest/\x1b[31m\xff HTTP/1.1\r\nHost: a\r\n\r\n",
+        class: "v1",
+        status: 404,
+        law: BYTES,
+    },
+    Row {
+        name: "an absolute target",
+        request: b"GET http://169.254.169.254/latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: BYTES,
+    },
+    Row {
+        name: "HTTP/1.0",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.0\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: BYTES,
+    },
+    Row {
+        name: "HTTP/1.0 with a token",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.0\r\nX-aws-ec2-metadata-token: {token}\r\n\r\n",
+        class: "v2",
+        status: 200,
+        law: BYTES,
+    },
+    Row {
+        name: "a PUT with a body",
+        request: b"PUT /latest/api/token HTTP/1.1\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 18\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        class: "v2-token",
+        status: 200,
+        law: FRAME,
+    },
+    Row {
+        name: "a chunked body",
+        request: b"PUT /latest/api/token HTTP/1.1\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nTransfer-Encoding: chunked\r\n\r\n12\r\nGET / HTTP/1.1\r\n\r\n\r\n0\r\n\r\n",
+        class: "v2-token",
+        status: 200,
+        law: FRAME,
+    },
+    Row {
+        name: "a token request with a slash",
+        request: b"PUT /latest/api/token/ HTTP/1.1\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n",
+        class: "v2-token",
+        status: 403,
+        law: METHOD,
+    },
+    Row {
+        name: "a token request of a dated version",
+        request: b"PUT /2021-03-23/api/token HTTP/1.1\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n",
+        class: "v2-token",
+        status: 403,
+        law: METHOD,
+    },
+    Row {
+        name: "a GET of the token's path",
+        request: b"GET /latest/api/token HTTP/1.1\r\nHost: a\r\n\r\n",
+        class: "v1",
+        status: 405,
+        law: METHOD,
+    },
+    Row {
+        name: "Google's",
+        request: b"GET /computeMetadata/v1/instance/id HTTP/1.1\r\nHost: a\r\nMetadata-Flavor: Google\r\n\r\n",
+        class: "foreign",
+        status: 404,
+        law: CLOUD,
+    },
+    Row {
+        name: "Azure's",
+        request: b"GET /metadata/instance?api-version=2021-02-01 HTTP/1.1\r\nHost: a\r\nMetadata: true\r\n\r\n",
+        class: "foreign",
+        status: 404,
+        law: CLOUD,
+    },
+    Row {
+        name: "Oracle's",
+        request: b"GET /opc/v2/instance/ HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer Oracle\r\n\r\n",
+        class: "foreign",
+        status: 404,
+        law: CLOUD,
+    },
+    Row {
+        name: "Azure's header on EC2's path",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nMetadata: true\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: CLOUD,
+    },
+    Row {
+        name: "a TLS hello",
+        request: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        class: "unknown",
+        status: 400,
+        law: NONE,
+    },
+    Row {
+        name: "HTTP/2 without an upgrade",
+        request: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        class: "unknown",
+        status: 400,
+        law: NONE,
+    },
+];

@@ -1,0 +1,55 @@
+//! What is a header block, and what a header.
+
+use super::*;
+
+fn header(lines: &str) -> Option<String> {
+    let head = format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n");
+    let head = RequestHead::parse(head.as_bytes()).unwrap();
+    head.header("X-aws-ec2-metadata-token").map(|v| String::from_utf8_lossy(v).into_owned())
+}
+
+#[test]
+fn only_a_line_with_exactly_the_name_is_the_header() {
+    assert_eq!(header("x-AWS-ec2-metadata-TOKEN:  abc\t").as_deref(), Some("abc"));
+    assert_eq!(header("X-aws-ec2-metadata-token:").as_deref(), Some(""));
+    assert_eq!(header("X-aws-ec2-metadata-token:\r\n\tabc").as_deref(), Some("abc"));
+    assert_eq!(header("X-aws-ec2-metadata-token: a\0\x1bb").as_deref(), Some("a\0\x1bb"));
+    assert_eq!(header("A: b\nX-aws-ec2-metadata-token: c\n").as_deref(), Some("c"));
+    assert_eq!(header("X-aws-ec2-metadata-token : abc"), None);
+    assert_eq!(header("X-aws-ec2-metadata-token-ttl-seconds: 60"), None);
+    assert_eq!(header("A: b\r\n X-aws-ec2-metadata-token: abc"), None);
+    assert_eq!(header(" X-aws-ec2-metadata-token: abc"), None);
+    assert_eq!(header("X-aws-ec2-metadata-token"), None);
+}
+
+#[test]
+fn absolute_form_bare_line_feeds_and_leading_empty_lines_are_read() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, b"\r\n\nGET http://169.254.169.254/latest/ HTTP/1.0\nA: b\n\n");
+    rig.finish();
+    assert_eq!(rig.told(), ["GET http://169.254.169.254/latest/ -> unobserved"]);
+}
+
+#[test]
+fn heads_never_print_values() {
+    let head = RequestHead::parse(b"GET /secret HTTP/1.1\r\nA: secret\r\n\r\n").unwrap();
+    let response = ResponseHead::parse(b"HTTP/1.1 200\r\nA: secret\r\n\r\n").unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(!format!("{head:?}{response:?}").contains("secret"));
+}
+
+#[test]
+fn bytes_that_are_not_http_are_told_once() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, b"\x16\x03\x01\x00\xff");
+    rig.ask(5, 0, b"\x16\x03\x01\x00\xff");
+    rig.fin(false, 10, 0);
+    rig.finish();
+    assert_eq!(rig.told(), ["NotHttp -> unobserved"]);
+    for line in ["GET /\r\n", "GET  HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n", "G(T / HTTP/1.1\r\n"] {
+        let mut rig = Rig::opened();
+        rig.ask(0, 0, line.as_bytes());
+        rig.finish();
+        assert_eq!(rig.told(), ["NotHttp -> unobserved"], "{line}");
+    }
+}
