@@ -24,6 +24,6 @@ pub use audit::{Audit, Report, kinds};
 pub use caller::{Caller, Running, become_user};
 pub use cgroup::Cgroup;
 pub use findings::{Exchange, Findings, text};
-pub use prerequisites::{in_ci, program, public_copy, python, root, skip};
+pub use prerequisites::{in_ci, node_modules, program, public_copy, python, root, skip};
 pub use scene::Scene;
 pub use wait::{PATIENCE, until, until_exit};

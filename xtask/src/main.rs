@@ -5,6 +5,7 @@ mod build;
 mod command;
 mod demo;
 mod elf;
+mod node;
 mod object;
 mod python;
 mod setup;
