@@ -21,6 +21,7 @@ fn ends() -> Ends {
 struct Rig {
     tracker: Tracker,
     findings: Vec<Finding>,
+    left: Vec<String>,
     time: u64,
     id: u64,
 }
@@ -43,7 +44,13 @@ impl Rig {
     }
 
     fn with(limits: Limits) -> Self {
-        Self { tracker: Tracker::new(limits), findings: Vec::new(), time: 1, id: 1 }
+        Self {
+            tracker: Tracker::new(limits),
+            findings: Vec::new(),
+            left: Vec::new(),
+            time: 1,
+            id: 1,
+        }
     }
 
     fn opened() -> Self {
@@ -75,7 +82,10 @@ impl Rig {
             ttl: packet.response.then_some(64),
             writer: None,
         };
-        self.tracker.segment(&segment, &mut |f| self.findings.push(f));
+        self.tracker.segment(&segment, &mut |f| match f {
+            Finding::Left(_) => self.left.push(tell(&f)),
+            f => self.findings.push(f),
+        });
     }
 
     fn ask(&mut self, at: usize, ack: usize, payload: &[u8]) {
@@ -120,6 +130,10 @@ impl Rig {
 
 fn tell(finding: &Finding) -> String {
     match finding {
+        Finding::Left(left) => {
+            let head = left.request.head.as_ref().unwrap();
+            format!("left {}", String::from_utf8_lossy(head.target()))
+        }
         Finding::Unused(unused) => format!("unused {:?}", unused.fate),
         Finding::Exchange(exchange) => {
             let request = match &exchange.request.head {
@@ -362,12 +376,22 @@ fn end_from_the_caller_alone_keeps_waiting_and_from_the_service_does_not() {
     rig.ask(0, 0, V1);
     rig.fin(false, V1.len(), 0);
     assert!(rig.told().is_empty());
+    assert_eq!(rig.left, ["left /latest/meta-data/"]);
     rig.fin(true, 0, V1.len() + 1);
     assert_eq!(rig.told(), ["GET /latest/meta-data/ -> none"]);
     assert!(rig.tracker.is_empty());
     rig.ask(0, 0, V1);
     rig.finish();
     assert!(rig.told().is_empty());
+}
+
+#[test]
+fn a_caller_that_leaves_after_its_answer_left_nothing() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, V1);
+    rig.answer(0, V1.len(), OK, OK.len() + 5);
+    rig.fin(false, V1.len(), OK.len() + 5);
+    assert_eq!((rig.told().len(), rig.left.len()), (1, 0));
 }
 
 #[test]
