@@ -4,6 +4,7 @@
 mod bad_input;
 mod clients;
 mod connections;
+mod diagnosis;
 mod load;
 mod output;
 mod processes;
