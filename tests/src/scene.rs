@@ -1,7 +1,10 @@
 //! A private network with a simulated service in it, and the program watching.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::symlink;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -51,7 +54,21 @@ impl Scene {
 
     /// Makes a scene with further arguments to the program, and a topology of the network.
     pub fn with(arguments: &[&str], topology: Topology) -> Option<Self> {
-        Self::of(|| Audit::start(arguments), topology, None)
+        Self::of(|_| Audit::start(arguments), topology, None)
+    }
+
+    /// Makes a scene whose program takes the client's network namespace for the host's: it is
+    /// shown a procfs in which the first process is in it, and nobody else is there.
+    pub fn in_the_hosts_network() -> Option<Self> {
+        let procfs = tempfile::tempdir().unwrap();
+        let first = procfs.path().join("1/ns");
+        fs::create_dir_all(&first).unwrap();
+        let start = |network: &Network| {
+            let namespace = network.client_namespace().as_raw_fd();
+            symlink(format!("/proc/{}/fd/{namespace}", process::id()), first.join("net")).unwrap();
+            Audit::start(&["--procfs", procfs.path().to_str().unwrap()])
+        };
+        Self::of(start, Topology::Direct, None)
     }
 
     /// Makes a scene whose service answers on a port of its own too, and whose program audits
@@ -60,13 +77,13 @@ impl Scene {
         let address = SocketAddr::from((SERVICE_V4, own_port()));
         let endpoint = address.to_string();
         let arguments = [&["--endpoint", &endpoint], arguments].concat();
-        let start = || Audit::start_as(format, &arguments);
+        let start = |_: &Network| Audit::start_as(format, &arguments);
         let scene = Self::of(start, Topology::Direct, Some(address))?;
         Some((scene, endpoint))
     }
 
     fn of(
-        start: impl FnOnce() -> Option<Audit>,
+        start: impl FnOnce(&Network) -> Option<Audit>,
         topology: Topology,
         address: Option<SocketAddr>,
     ) -> Option<Self> {
@@ -75,7 +92,7 @@ impl Scene {
         }
         // Before the audit: a new network is tried out by connecting, from the client's side.
         let network = Network::new_or_loopback(topology).unwrap();
-        let audit = start()?;
+        let audit = start(&network)?;
         let mut listeners = network.listeners().unwrap();
         listeners.extend(address.map(|address| network.listen(address).unwrap()));
         let secrets = Secrets::default();

@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use super::hops::Hops;
+use super::sharing::Sharing;
 use super::tally::Tally;
 use super::{printable, text};
 use crate::audit::advice::Advice;
@@ -24,6 +26,8 @@ pub struct Summary {
     others: u64,
     others_v1: u64,
     others_v1_served: u64,
+    hops: Hops,
+    sharing: Sharing,
 }
 
 /// What makes a caller one line of the summary.
@@ -51,7 +55,8 @@ impl Summary {
         self.tally.add(&event.body);
         match &event.body {
             Body::Request(request) => self.add_request(request),
-            Body::Start(_) | Body::Connection(_) | Body::Loss(_) | Body::Stop(_) => {}
+            Body::Start(start) => self.hops.set_host_netns(start.netns),
+            Body::Connection(_) | Body::Loss(_) | Body::Stop(_) => {}
         }
     }
 
@@ -79,6 +84,8 @@ impl Summary {
     }
 
     fn add_request(&mut self, event: &RequestEvent) {
+        self.hops.add(event);
+        self.sharing.add(event);
         let key = CallerKey::new(&event.process);
         let v1 = event.imds.class == Class::V1;
         let served = v1 && event.imds.outcome == Outcome::Served;
@@ -109,6 +116,7 @@ impl Summary {
     fn write(&self, page: &mut String, observed: Duration) -> fmt::Result {
         self.write_totals(page)?;
         self.write_callers(page)?;
+        write!(page, "{}{}", self.hops, self.sharing)?;
         for loss in self.losses() {
             let reason = printable::escape(&loss.reason);
             writeln!(page, "lost: {} {} ({reason})", loss.count, loss.what.name())?;

@@ -1,7 +1,7 @@
 //! Why a caller still uses IMDSv1, and what it is told to do: each diagnosis with software that
 //! falls into it.
 
-use imds_audit::simulator::{Status, TokenMode, Topology};
+use imds_audit::simulator::{HopLimit, Status, TokenMode, Topology};
 use imds_audit_tests::{Caller, Findings, Scene, node_modules, python};
 use serde_json::Value;
 
@@ -191,6 +191,28 @@ fn an_sdk_behind_a_hop_falls_back_where_the_hop_limit_is_one() {
     let reason = findings.exchanges[1].event["advice"]["reason"].as_str().unwrap();
     assert!(reason.contains("it is in a network of its own"), "{reason}");
     assert_in_summary(&findings);
+}
+
+#[test]
+fn the_hop_limit_is_stated_with_what_it_means_for_containers() {
+    for (hop_limit, stated) in [
+        (
+            1,
+            "hop limit: 1; a container in the host's network gets a token, one in a network of \
+             its own does not and may fall back to IMDSv1\n",
+        ),
+        (3, "hop limit: 3; a container gets a token up to 2 hops away from the host's network\n"),
+    ] {
+        let Some(scene) = Scene::in_the_hosts_network() else { return };
+        scene.service.set_hop_limit(HopLimit::try_from(hop_limit).unwrap());
+        let ttl = "X-aws-ec2-metadata-token-ttl-seconds: 60";
+        let url = "http://169.254.169.254/latest/api/token";
+        scene.run_well("curl", &["-s", "-m", "10", "-X", "PUT", "-H", ttl, url]);
+        let findings = scene.finish();
+        assert_eq!(findings.verdicts(), [("v2-token", "served")]);
+        assert_eq!(findings.exchanges[0].event["network"]["response_ttl"], hop_limit);
+        assert!(findings.report.stderr.contains(stated), "{}", findings.report.stderr);
+    }
 }
 
 #[test]

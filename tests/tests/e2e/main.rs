@@ -9,6 +9,7 @@ mod load;
 mod output;
 mod processes;
 mod secrets;
+mod sharing;
 
 /// The client that does what its arguments say.
 const CLIENT: &str = env!("CARGO_BIN_EXE_imds-audit-test-client");
