@@ -88,7 +88,7 @@ fn never_asks(event: &RequestEvent) -> (String, Option<String>) {
             let text = format!(
                 "{name} {version} speaks IMDSv2, so it fell back before it was observed: start it \
                  again and look for its token request{}",
-                forbid(client).unwrap_or_default()
+                forbid(Some(client)).unwrap_or_default()
             );
             (text, None)
         }
@@ -101,7 +101,7 @@ fn never_asks(event: &RequestEvent) -> (String, Option<String>) {
         }
         Support::ByCaller => {
             let text = format!(
-                "let what calls {name} ask for a token and send it with the request, as the \
+                "let what uses {name} ask for a token and send it with the request, as the \
                  command does"
             );
             (text, shell::version_2(event))
@@ -127,7 +127,7 @@ fn unanswered(
     let text = format!(
         "raise the instance's HttpPutResponseHopLimit{now} to {more} or more, or give the caller \
          the host's network{}",
-        event.client.as_ref().and_then(forbid).unwrap_or_default()
+        forbid(event.client.as_ref()).unwrap_or_default()
     );
     let command = format!(
         "aws ec2 modify-instance-metadata-options --instance-id INSTANCE_ID \
@@ -137,7 +137,7 @@ fn unanswered(
 }
 
 fn refused(event: &RequestEvent, outcome: Outcome) -> (String, Option<String>) {
-    let forbid = event.client.as_ref().and_then(forbid).unwrap_or_default();
+    let forbid = forbid(event.client.as_ref()).unwrap_or_default();
     let text = match (outcome, event.imds.outcome) {
         (Outcome::Forbidden, Outcome::Forbidden) => {
             let command = "aws ec2 modify-instance-metadata-options --instance-id INSTANCE_ID \
@@ -156,7 +156,11 @@ fn refused(event: &RequestEvent, outcome: Outcome) -> (String, Option<String>) {
 }
 
 /// Says how a client is kept from falling back, where it is known that it can be.
-fn forbid(client: &Client) -> Option<String> {
+fn forbid(client: Option<&Client>) -> Option<String> {
+    let Some(client) = client else {
+        // The JavaScript SDKs and others send no user agent.
+        return Some(format!("; then {SWITCH} forbids it IMDSv1, if it uses an AWS SDK"));
+    };
     let switch = client.known()?.switch?;
     let java = if switch.java { format!(" or {JAVA_SWITCH}") } else { String::new() };
     let since = match switch.since {

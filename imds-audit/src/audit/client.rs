@@ -131,7 +131,17 @@ pub enum Update {
 }
 
 /// Names that stand for every program in a language: what else hints at the client says more.
-const GENERIC: [&str; 5] = ["Python-urllib", "python-requests", "Go-http-client", "Java", "shell"];
+const GENERIC: [&str; 9] = [
+    "Python-urllib",
+    "python-requests",
+    "Go-http-client",
+    "Java",
+    "sh",
+    "bash",
+    "zsh",
+    "ksh",
+    "BusyBox",
+];
 /// The arguments that are looked at.
 const ARGUMENTS: usize = 64;
 

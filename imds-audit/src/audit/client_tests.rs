@@ -46,7 +46,7 @@ fn without_a_user_agent_the_executable_or_an_argument_hints() {
     for (user_agent, exe, args, expected) in [
         (None, "/usr/bin/curl", &["curl"][..], Some(("curl", None, Executable))),
         (Some("mine/1"), "/usr/bin/curl", &["curl"], Some(("curl", None, Executable))),
-        (None, "/bin/bash", &["bash", "-c", "x"], Some(("shell", None, Executable))),
+        (None, "/bin/bash", &["bash", "-c", "x"], Some(("bash", None, Executable))),
         (
             None,
             "/usr/local/aws-cli/v2/2.15.0/dist/aws",

@@ -11,7 +11,7 @@ use crate::audit::event::{Process, RequestEvent};
 use crate::audit::token::TokenHash;
 
 /// The number of tokens that are remembered; the one that was not used for longest goes first.
-const MAX_TOKENS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+const MAX_TOKENS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// The number of processes that are remembered of a token.
 const MAX_USERS: usize = 8;
 /// The first characters of a container's id, as runtimes show it.

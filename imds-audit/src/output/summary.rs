@@ -55,9 +55,14 @@ impl Summary {
         self.tally.add(&event.body);
         match &event.body {
             Body::Request(request) => self.add_request(request),
-            Body::Start(start) => self.hops.set_host_netns(start.netns),
+            Body::Start(start) => self.set_host_netns(start.netns),
             Body::Connection(_) | Body::Loss(_) | Body::Stop(_) => {}
         }
+    }
+
+    /// Sets which network namespace is the host's, as the `start` event does.
+    pub const fn set_host_netns(&mut self, netns: Option<u32>) {
+        self.hops.set_host_netns(netns);
     }
 
     /// Takes in a loss that had no event of its own.
@@ -280,7 +285,7 @@ callers:
   curl  curl -s http://169.254.169.254/x  (refresh.service)
     v1 2; credentials; 2026-11-22T01:02:03Z to 2026-11-22T01:02:03Z
     never asks for a token
-    → let what calls curl ask for a token and send it with the request, as the command does
+    → let what uses curl ask for a token and send it with the request, as the command does
       TOKEN=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 21600' \
 http://169.254.169.254/latest/api/token) && \
 curl -H \"X-aws-ec2-metadata-token: $TOKEN\" -s http://169.254.169.254/x

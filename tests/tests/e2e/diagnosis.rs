@@ -83,6 +83,15 @@ fn assert_advised(findings: &Findings, cause: &str, text: &str, command: Option<
     }
 }
 
+/// Runs a client to its end, and gives what the audit takes it for.
+fn recognised(program: &str, arguments: &[&str]) -> Option<Value> {
+    let scene = Scene::new()?;
+    scene.run_well(program, arguments);
+    let mut findings = scene.finish();
+    assert_eq!(findings.seen(), [("v1", "served", "GET", PATH)]);
+    Some(findings.exchanges.remove(0).event["client"].take())
+}
+
 /// Asserts that the summary has the advice of the last request, under the caller.
 fn assert_in_summary(findings: &Findings) {
     let advice = *advice(findings).last().unwrap();
@@ -256,4 +265,48 @@ fn a_script_that_never_asks_is_given_its_own_request_with_a_token_and_it_works()
     let findings = scene.finish();
     assert_eq!(findings.verdicts(), [("v1", "served"), ("v2-token", "served"), ("v2", "served")]);
     assert_eq!(findings.exchanges[2].entry.user_agent.as_deref(), Some("it's; id"));
+}
+
+#[test]
+fn a_client_without_a_user_agent_is_hinted_at_by_its_executable_or_its_script() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("cloud-init");
+    let read = format!("import urllib.request; urllib.request.urlopen('{URL}').read()");
+    std::fs::write(&script, read).unwrap();
+    let socket = "exec 3<>/dev/tcp/169.254.169.254/80; \
+                  printf 'GET /latest/meta-data/instance-id HTTP/1.0\\r\\n\\r\\n' >&3; \
+                  while read -r line; do :; done <&3";
+    for (program, arguments, name, hint) in [
+        ("curl", &["-s", "-A", "", URL][..], "curl", "executable"),
+        ("bash", &["-c", socket], "bash", "executable"),
+        ("python3", &[script.to_str().unwrap()], "Cloud-Init", "command-line"),
+    ] {
+        let Some(client) = recognised(program, arguments) else { return };
+        assert_eq!((&client["name"], &client["hint"]), (&name.into(), &hint.into()), "{client:#}");
+        assert_eq!(client["version"], Value::Null);
+    }
+}
+
+#[test]
+fn what_an_sdk_is_known_to_do_stands_beside_its_name() {
+    for (sdk, name, since, falls_back_on) in [
+        (Sdk::Boto3Of2019, "Boto3", "1.12.6", Value::Null),
+        (
+            Sdk::Boto3,
+            "Boto3",
+            "1.12.6",
+            serde_json::json!(["no-answer", "refused", "server-error"]),
+        ),
+        (Sdk::JavaScript2Of2019, "aws-sdk-nodejs", "2.575.0", Value::Null),
+    ] {
+        let Some(scene) = Scene::new() else { return };
+        let Some(_caller) = sdk.run(&scene) else { return };
+        let findings = scene.finish();
+        for exchange in &findings.exchanges {
+            let client = &exchange.event["client"];
+            assert_eq!((&client["name"], &client["hint"]), (&name.into(), &"user-agent".into()));
+            assert_eq!(client["imdsv2_since"], since);
+            assert_eq!(client["falls_back_on"], falls_back_on, "{client:#}");
+        }
+    }
 }

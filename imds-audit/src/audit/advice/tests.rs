@@ -200,6 +200,18 @@ fn an_sdk_is_forbidden_to_fall_back_by_its_own_switch() {
 }
 
 #[test]
+fn software_that_is_not_recognised_is_told_the_switch_of_the_sdks() {
+    let mut event = example();
+    event.client = None;
+    let advice = Advice::new(Diagnosis::Refused { outcome: Outcome::ServerError }, &event);
+    assert_eq!(
+        advice.text,
+        "find out why the token request fails, in the service or in a proxy; then \
+         AWS_EC2_METADATA_V1_DISABLED=true forbids it IMDSv1, if it uses an AWS SDK"
+    );
+}
+
+#[test]
 fn an_endpoint_that_forbids_everything_is_told_from_a_proxy() {
     let diagnosis = Diagnosis::Refused { outcome: Outcome::Forbidden };
     let mut event = example();

@@ -37,7 +37,7 @@ const fn environment(since: &'static str) -> Option<Switch> {
 }
 
 /// The clients that are told apart, an application before the library it names behind it.
-pub(super) const KNOWN: [Known; 29] = [
+pub(super) const KNOWN: [Known; 33] = [
     Known {
         agent: "aws-cli",
         major: Some("1"),
@@ -220,7 +220,11 @@ pub(super) const KNOWN: [Known; 29] = [
     },
     by_caller("curl", &["curl"]),
     by_caller("Wget", &["wget"]),
-    by_caller("shell", &["sh", "bash", "dash", "ash", "busybox", "zsh", "ksh"]),
+    by_caller("sh", &["sh", "dash", "ash"]),
+    by_caller("bash", &["bash"]),
+    by_caller("zsh", &["zsh"]),
+    by_caller("ksh", &["ksh"]),
+    by_caller("BusyBox", &["busybox"]),
     by_caller("Python-urllib", &[]),
     by_caller("python-requests", &[]),
     by_caller("Go-http-client", &[]),
