@@ -59,3 +59,15 @@ fn install(workspace: &Workspace) -> Result<PathBuf> {
     fs::write(&stamp, made_from).with_context(|| stamp.display().to_string())?;
     Ok(modules)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_lock_file_has_a_hash_for_each_package_and_names_no_registry() {
+        let lock = include_str!("../../tests/node/package-lock.json");
+        let packages = lock.matches("\n    \"node_modules/").count();
+        assert!(packages > 2);
+        assert_eq!(lock.matches("\"integrity\": \"sha512-").count(), packages);
+        assert!(!lock.contains("\"resolved\""));
+    }
+}

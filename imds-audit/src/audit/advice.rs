@@ -30,8 +30,6 @@ pub struct Advice {
 /// What forbids IMDSv1 to an SDK (AWS SDKs and Tools Reference Guide, "IMDS credential
 /// provider").
 const SWITCH: &str = "AWS_EC2_METADATA_V1_DISABLED=true";
-/// The same for a JVM.
-const JAVA_SWITCH: &str = "-Daws.disableEc2MetadataV1=true";
 /// What Databricks documents for "Enforce AWS Instance Metadata Service v2 on a workspace".
 const GLUE: &str = "spark.databricks.hive.metastore.glueCatalog.isolation.enabled false";
 /// The instance option that a hop limit is, at most 64.
@@ -162,7 +160,7 @@ fn forbid(client: Option<&Client>) -> Option<String> {
         return Some(format!("; then {SWITCH} forbids it IMDSv1, if it uses an AWS SDK"));
     };
     let switch = client.known()?.switch?;
-    let java = if switch.java { format!(" or {JAVA_SWITCH}") } else { String::new() };
+    let java = switch.property.map(|name| format!(" or -D{name}=true")).unwrap_or_default();
     let since = match switch.since {
         Some(since) if client.is_at_least(since) == Some(true) => String::new(),
         Some(since) => format!(" (from {since} on)"),
@@ -188,6 +186,7 @@ fn update_command(update: Update, first: &str, event: &RequestEvent) -> Option<S
         Update::Npm(name, major) => format!("npm install {name}@{major}"),
         Update::Gem(name) => format!("gem install {name} --version '>= {first}'"),
         Update::Go(module) => format!("go get '{module}@>=v{first}'"),
+        Update::Nuget(name) => format!("dotnet add package {name}"),
         Update::Composer(name) => format!("composer require '{name}:^{first}'"),
     })
 }

@@ -111,8 +111,8 @@ pub enum Fallback {
 pub struct Switch {
     /// The first version that has it, where it is known.
     pub since: Option<&'static str>,
-    /// Whether the property `aws.disableEc2MetadataV1` of the JVM does it too.
-    pub java: bool,
+    /// The property of the JVM that does it too.
+    pub property: Option<&'static str>,
 }
 
 /// How a client is updated.
@@ -128,6 +128,8 @@ pub enum Update {
     Go(&'static str),
     /// With composer, by this name.
     Composer(&'static str),
+    /// With `dotnet`, by this package.
+    Nuget(&'static str),
 }
 
 /// Names that stand for every program in a language: what else hints at the client says more.

@@ -26,6 +26,11 @@ fn user_agents_of_real_clients_are_read() {
         ("app/1 aws-sdk-go/1.25.0", "aws-sdk-go", Some("1.25.0")),
         ("aws-sdk-ruby3/3.70.0", "aws-sdk-ruby3", Some("3.70.0")),
         ("aws-sdk-php/3.100.0 GuzzleHttp/6", "aws-sdk-php", Some("3.100.0")),
+        (
+            "aws-sdk-dotnet-coreclr/ aws-sdk-dotnet-core/3.3.24.3 .NET_Core/4.6 OS/Linux",
+            "aws-sdk-dotnet-core",
+            Some("3.3.24.3"),
+        ),
         ("aws-sdk-rust/1.7.0 ua/2.1 api/imds/1.13.0", "aws-sdk-rust", Some("1.7.0")),
         ("Cloud-Init/19.3", "Cloud-Init", Some("19.3")),
         ("Go-http-client/1.1", "Go-http-client", Some("1.1")),

@@ -48,6 +48,12 @@ fn each_client_is_told_what_to_update_to() {
             None,
         ),
         (
+            "aws-sdk-dotnet-45/ aws-sdk-dotnet-core/3.1.0.1 .NET_Runtime/4.0",
+            "update aws-sdk-dotnet-core from 3.1.0.1 to 3.3.103.66 or newer, the first that speaks \
+             IMDSv2",
+            Some("dotnet add package AWSSDK.Core"),
+        ),
+        (
             "Cloud-Init/19.3",
             "update Cloud-Init from 19.3 to 19.4 or newer, the first that speaks IMDSv2",
             None,
@@ -182,11 +188,19 @@ fn an_sdk_is_forbidden_to_fall_back_by_its_own_switch() {
         (
             "aws-sdk-java/2.20.0",
             Some(
-                "then AWS_EC2_METADATA_V1_DISABLED=true or -Daws.disableEc2MetadataV1=true (in \
-                 newer versions) forbids it IMDSv1",
+                "then AWS_EC2_METADATA_V1_DISABLED=true or -Daws.disableEc2MetadataV1=true (from \
+                 2.23.17 on) forbids it IMDSv1",
             ),
         ),
-        ("aws-sdk-php/3.200.0", None),
+        (
+            "aws-sdk-java/1.12.0",
+            Some(
+                "then AWS_EC2_METADATA_V1_DISABLED=true or \
+                 -Dcom.amazonaws.sdk.disableEc2MetadataV1=true (in newer versions) forbids it \
+                 IMDSv1",
+            ),
+        ),
+        ("Cloud-Init/19.4", None),
         ("curl/8", None),
     ] {
         for diagnosis in [

@@ -1,7 +1,8 @@
 //! What is known of the software that asks the metadata service.
 //!
 //! Every row has its source; "the guide" is the EC2 User Guide's page "Use a supported SDK version
-//! for IMDSv2". What no source tells is left out.
+//! for IMDSv2", "the reference" the AWS SDKs and Tools Reference Guide's "IMDS credential
+//! provider". What no source tells is left out.
 
 use super::{Fallback, Known, Support, Switch, Trigger, Update};
 
@@ -33,11 +34,11 @@ const fn by_caller(agent: &'static str, programs: &'static [&'static str]) -> Kn
 }
 
 const fn environment(since: &'static str) -> Option<Switch> {
-    Some(Switch { since: Some(since), java: false })
+    Some(Switch { since: Some(since), property: None })
 }
 
 /// The clients that are told apart, an application before the library it names behind it.
-pub(super) const KNOWN: [Known; 33] = [
+pub(super) const KNOWN: [Known; 34] = [
     Known {
         agent: "aws-cli",
         major: Some("1"),
@@ -91,8 +92,11 @@ pub(super) const KNOWN: [Known; 33] = [
         major: Some("1"),
         support: Support::Since("1.11.678"),
         fallback: ON_SILENCE_AND_REFUSAL,
-        switch: Some(Switch { since: None, java: true }),
-        source: "the guide; aws/aws-sdk-java EC2ResourceFetcher.java",
+        switch: Some(Switch {
+            since: None,
+            property: Some("com.amazonaws.sdk.disableEc2MetadataV1"),
+        }),
+        source: "the guide, the reference; aws/aws-sdk-java EC2ResourceFetcher.java",
         ..PLAIN
     },
     Known {
@@ -100,8 +104,9 @@ pub(super) const KNOWN: [Known; 33] = [
         major: Some("2"),
         support: Support::Since("2.10.21"),
         fallback: ON_EVERYTHING,
-        switch: Some(Switch { since: None, java: true }),
-        source: "the guide; aws/aws-sdk-java-v2 InstanceProfileCredentialsProvider.java",
+        switch: Some(Switch { since: Some("2.23.17"), property: Some("aws.disableEc2MetadataV1") }),
+        source: "the guide; aws/aws-sdk-java-v2 changelogs/2.23.x-CHANGELOG.md, \
+                 InstanceProfileCredentialsProvider.java",
         ..PLAIN
     },
     Known {
@@ -118,7 +123,7 @@ pub(super) const KNOWN: [Known; 33] = [
         support: Support::Since("0.19.0"),
         fallback: ON_EVERYTHING,
         // Its parts have versions of their own: it came with config 1.22.0.
-        switch: Some(Switch { since: None, java: false }),
+        switch: Some(Switch { since: None, property: None }),
         source: "the guide; aws/aws-sdk-go-v2 config CHANGELOG 1.22.0",
         ..PLAIN
     },
@@ -136,8 +141,9 @@ pub(super) const KNOWN: [Known; 33] = [
         agent: "aws-sdk-php",
         support: Support::Since("3.147.7"),
         fallback: ON_SILENCE_AND_REFUSAL,
+        switch: Some(Switch { since: None, property: None }),
         update: Some(Update::Composer("aws/aws-sdk-php")),
-        source: "the guide; aws/aws-sdk-php InstanceProfileProvider.php",
+        source: "the guide, the reference; aws/aws-sdk-php InstanceProfileProvider.php",
         ..PLAIN
     },
     Known {
@@ -153,15 +159,19 @@ pub(super) const KNOWN: [Known; 33] = [
         agent: "aws-sdk-cpp",
         support: Support::Since("1.7.229"),
         fallback: ON_EVERYTHING,
-        switch: Some(Switch { since: None, java: false }),
-        source: "the guide; aws/aws-sdk-cpp AWSHttpResourceClient.cpp",
+        switch: Some(Switch { since: None, property: None }),
+        source: "the guide, the reference; aws/aws-sdk-cpp AWSHttpResourceClient.cpp",
         ..PLAIN
     },
     Known {
-        agent: "aws-sdk-dotnet",
-        support: Support::Since("3.3.634.1"),
+        // Its core's version, which stands behind that of the service: the SDK's release
+        // 3.3.634.1, which the guide names, has core 3.3.103.66.
+        agent: "aws-sdk-dotnet-core",
+        support: Support::Since("3.3.103.66"),
         fallback: ON_EVERYTHING,
-        source: "the guide; aws/aws-sdk-net EC2InstanceMetadata.cs",
+        switch: environment("3.7.302.11"),
+        update: Some(Update::Nuget("AWSSDK.Core")),
+        source: "aws/aws-sdk-net SDK.CHANGELOG 3.3.634.1, 3.7.749.0, InternalSDKUtils.cs",
         ..PLAIN
     },
     Known {
@@ -169,6 +179,13 @@ pub(super) const KNOWN: [Known; 33] = [
         support: Support::Always,
         fallback: Fallback::Never,
         source: "awslabs/aws-sdk-rust aws-config, imds/mod.rs: \"IMDSv2 Client\"",
+        ..PLAIN
+    },
+    Known {
+        agent: "aws-sdk-kotlin",
+        support: Support::Since("1.1.4"),
+        fallback: Fallback::Never,
+        source: "the guide, the reference",
         ..PLAIN
     },
     Known {
