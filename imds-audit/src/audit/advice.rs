@@ -32,6 +32,8 @@ pub struct Advice {
 const SWITCH: &str = "AWS_EC2_METADATA_V1_DISABLED=true";
 /// What Databricks documents for "Enforce AWS Instance Metadata Service v2 on a workspace".
 const GLUE: &str = "spark.databricks.hive.metastore.glueCatalog.isolation.enabled false";
+/// What is said of a library that is not known.
+const UPDATE: &str = "update the SDK that the library which asks was built with";
 /// The instance option that a hop limit is, at most 64.
 const MOST_HOPS: u8 = 64;
 
@@ -58,17 +60,12 @@ impl Advice {
 }
 
 fn never_asks(event: &RequestEvent) -> (String, Option<String>) {
-    if is_databricks(event) {
-        let text = "on Databricks, if the cluster uses the AWS Glue catalog, put the command's \
-            setting into its Spark configuration: the isolated catalog's own library speaks only \
-            IMDSv1; otherwise update the library that asks";
-        return (text.to_owned(), Some(GLUE.to_owned()));
-    }
     let Some((client, known)) = event.client.as_ref().and_then(|c| c.known().map(|k| (c, k)))
     else {
         let text = "the software is not recognised: let it ask for a token and send it with each \
             request, as the command does, or update the SDK that it uses";
-        return (text.to_owned(), shell::version_2(event));
+        let advice = (text.to_owned(), shell::version_2(event));
+        return glue(event, UPDATE).unwrap_or(advice);
     };
     let name = &client.name;
     match known.support {
@@ -79,7 +76,8 @@ fn never_asks(event: &RequestEvent) -> (String, Option<String>) {
             };
             let text =
                 format!("update {name}{from} to {first} or newer, the first that speaks IMDSv2");
-            (text, known.update.and_then(|update| update_command(update, first, event)))
+            let command = known.update.and_then(|update| update_command(update, first, event));
+            glue(event, &text).unwrap_or((text, command))
         }
         Support::Since(_) | Support::Always => {
             let version = client.version.as_deref().unwrap_or_default();
@@ -95,16 +93,28 @@ fn never_asks(event: &RequestEvent) -> (String, Option<String>) {
                 "update {name}: it speaks IMDSv2 as the AWS SDK does that it is built with; which \
                  version of it is the first is not known"
             );
-            (text, None)
+            glue(event, &text).unwrap_or((text, None))
         }
         Support::ByCaller => {
             let text = format!(
                 "let what uses {name} ask for a token and send it with the request, as the \
                  command does"
             );
-            (text, shell::version_2(event))
+            glue(event, UPDATE).unwrap_or_else(|| (text, shell::version_2(event)))
         }
     }
+}
+
+/// Puts the setting of the isolated Glue catalog before other advice where a Databricks JVM asks.
+fn glue(event: &RequestEvent, otherwise: &str) -> Option<(String, Option<String>)> {
+    if !is_databricks(event) {
+        return None;
+    }
+    let text = format!(
+        "on Databricks with the AWS Glue catalog, whose isolated library speaks only IMDSv1, put \
+         the command's setting into the cluster's Spark configuration; otherwise {otherwise}"
+    );
+    Some((text, Some(GLUE.to_owned())))
 }
 
 fn unanswered(

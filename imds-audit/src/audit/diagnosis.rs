@@ -149,11 +149,14 @@ impl Diagnostician {
     /// Explains an IMDSv1 request by the process's own token requests; where it made none and is
     /// a tool for one request, by those of its siblings in the same script.
     fn explain(&mut self, event: &RequestEvent, process: Option<ProcessKey>) -> Option<Diagnosis> {
+        let own = process.and_then(|key| self.processes.get(&key)).copied().unwrap_or_default();
         let args = event.process.args.as_deref().unwrap_or_default();
-        if args.iter().any(|arg| class::names_token_header(arg.as_bytes())) {
+        // curl drops a header without a value. A program that asked by itself has its header in
+        // its arguments where it is a one-liner, and what came of asking says more.
+        let names_token = || args.iter().any(|arg| class::names_token_header(arg.as_bytes()));
+        if own.last.is_none() && names_token() {
             return Some(Diagnosis::EmptyToken);
         }
-        let own = process.and_then(|key| self.processes.get(&key)).copied().unwrap_or_default();
         let asked = if own.empty || own.last.is_some() || asks_for_itself(event.client.as_ref()) {
             own
         } else {

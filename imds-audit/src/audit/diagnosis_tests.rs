@@ -105,6 +105,16 @@ fn an_empty_token_is_named_also_where_curl_dropped_the_header() {
 }
 
 #[test]
+fn a_one_liner_that_asks_and_falls_back_did_not_send_an_empty_token() {
+    let mut read = event(READ, Outcome::Served);
+    read.process.args =
+        Some(vec!["python3".into(), "-c".into(), "h={'X-aws-ec2-metadata-token': t}".into()]);
+    let events = [event(Class::V2Token, Outcome::NotFound), read];
+    let expected = Diagnosis::Refused { outcome: Outcome::NotFound };
+    assert_eq!(diagnosed(&events), Some(expected));
+}
+
+#[test]
 fn the_processes_of_one_script_are_one_caller() {
     let events = [
         of_process(1, event(Class::V2Token, Outcome::Forbidden)),

@@ -5,7 +5,7 @@ use imds_audit::simulator::{HopLimit, Status, TokenMode, Topology};
 use imds_audit_tests::{Caller, Findings, Scene, node_modules, python};
 use serde_json::Value;
 
-use super::{PATH, TOKEN_PATH};
+use super::{CLIENT, PATH, SERVICE, TOKEN_PATH};
 
 const URL: &str = "http://169.254.169.254/latest/meta-data/instance-id";
 const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
@@ -27,8 +27,15 @@ enum Sdk {
 }
 
 impl Sdk {
-    /// Runs its default chain of credentials in a scene; `None` where it is not installed.
+    /// Finds credentials in a scene; `None` where the SDK is not installed.
     fn run(self, scene: &Scene) -> Option<Caller> {
+        let caller = self.run_with(scene, &[])?;
+        assert_eq!(caller.stdout.trim(), scene.secrets.access_key_id, "{self:?} {caller:?}");
+        Some(caller)
+    }
+
+    /// Runs its default chain of credentials with variables in its environment.
+    fn run_with(self, scene: &Scene, variables: &[(&str, &str)]) -> Option<Caller> {
         // The summary tells callers apart by their command lines, and the audit is of the host.
         let scene_number = scene.network.client_inode();
         let python_script = format!(
@@ -56,11 +63,9 @@ impl Sdk {
             ),
         };
         let mut command = scene.command(program);
-        command.env("NODE_PATH", node_modules()?);
+        command.env("NODE_PATH", node_modules()?).envs(variables.iter().copied());
         command.args([if matches!(self, Self::Boto3Of2019 | Self::Boto3) { "-c" } else { "-e" }]);
-        let caller = scene.start_command(command.arg(script)).wait();
-        assert_eq!(caller.stdout.trim(), scene.secrets.access_key_id, "{self:?} {caller:?}");
-        Some(caller)
+        Some(scene.start_command(command.arg(script)).wait())
     }
 }
 
@@ -160,6 +165,41 @@ fn an_sdk_that_is_refused_a_token_falls_back_and_is_told_of_the_proxy() {
 }
 
 #[test]
+fn an_sdk_whose_token_request_fails_in_the_service_falls_back_and_is_told_so() {
+    for sdk in [Sdk::Boto3, Sdk::JavaScript3] {
+        let Some(scene) = Scene::new() else { return };
+        scene.service.set_mode(TokenMode::Status(Status::ServiceUnavailable));
+        let Some(caller) = sdk.run(&scene) else { return };
+        let findings = scene.finish();
+        let [asked @ .., ("v1", "served"), ("v1", "served")] = &findings.verdicts()[..] else {
+            panic!("{sdk:?} {:?}", findings.verdicts())
+        };
+        assert!(asked.iter().all(|verdict| *verdict == ("v2-token", "server-error")), "{asked:?}");
+        findings.assert_sent_by(&caller);
+        assert_advised(&findings, "refused", "find out why the token request fails", None);
+        assert_in_summary(&findings);
+    }
+}
+
+#[test]
+fn the_switch_that_is_advised_forbids_imdsv1() {
+    for sdk in [Sdk::Boto3, Sdk::JavaScript2, Sdk::JavaScript3] {
+        let Some(scene) = Scene::new() else { return };
+        scene.service.set_mode(TokenMode::Status(Status::Forbidden));
+        let switch = [("AWS_EC2_METADATA_V1_DISABLED", "true")];
+        let Some(caller) = sdk.run_with(&scene, &switch) else { return };
+        assert!(!caller.status.success(), "{sdk:?} {caller:?}");
+        let findings = scene.finish();
+        let verdicts = findings.verdicts();
+        assert!(!verdicts.is_empty(), "{sdk:?}");
+        assert!(
+            verdicts.iter().all(|verdict| *verdict == ("v2-token", "forbidden")),
+            "{verdicts:?}"
+        );
+    }
+}
+
+#[test]
 fn an_sdk_that_gets_no_answer_falls_back_and_is_told_of_the_hop_limit() {
     // With how often each one asks, a second each time.
     for (sdk, attempts) in [(Sdk::Boto3, 1), (Sdk::JavaScript2, 4), (Sdk::JavaScript3, 1)] {
@@ -198,6 +238,33 @@ fn an_sdk_behind_a_hop_falls_back_where_the_hop_limit_is_one() {
     assert_advised(&findings, "unanswered", "HttpPutResponseHopLimit to 2", Some(command));
     let reason = findings.exchanges[1].event["advice"]["reason"].as_str().unwrap();
     assert!(reason.contains("it is in a network of its own"), "{reason}");
+    assert_in_summary(&findings);
+}
+
+#[test]
+fn the_hop_limit_that_is_advised_lets_the_sdk_have_its_token() {
+    let Some(scene) = Scene::with(&[], Topology::Routed) else { return };
+    scene.service.set_hop_limit(HopLimit::try_from(2).unwrap());
+    let Some(caller) = Sdk::Boto3.run(&scene) else { return };
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), [("v2-token", "served"), ("v2", "served"), ("v2", "served")]);
+    findings.assert_sent_by(&caller);
+}
+
+#[test]
+fn databricks_is_told_the_setting_of_its_glue_catalog() {
+    let Some(scene) = Scene::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let java = folder.path().join("java");
+    std::fs::copy(CLIENT, &java).unwrap();
+    let class = "com.databricks.backend.daemon.driver.DriverDaemon";
+    let get = "GET /latest/meta-data/instance-id HTTP/1.1\\r\\nHost: imds\\r\\n\
+               User-Agent: aws-sdk-java/1.7.4 Linux\\r\\n\\r\\n";
+    scene.run_well(&java, &["note", class, "connect", SERVICE, "send", get, "receive"]);
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), [("v1", "served")]);
+    let setting = "spark.databricks.hive.metastore.glueCatalog.isolation.enabled false";
+    assert_advised(&findings, "never-asks", "on Databricks with the AWS Glue", Some(setting));
     assert_in_summary(&findings);
 }
 

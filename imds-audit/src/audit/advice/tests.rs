@@ -1,5 +1,7 @@
 use std::process::Command;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::audit::class::Class;
 use crate::audit::event::tests::{example, request};
@@ -113,6 +115,20 @@ fn a_hostile_argument_stays_one_word_and_one_line() {
             Command::new("sh").args(["-c", &format!("printf '%s\\0' {words}")]).output().unwrap();
         let expected = [b"-A\0", hostile, b"\0"].concat();
         assert_eq!(shown.stdout, expected, "{command}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_shell_reads_every_word_as_it_was(text in "[^\\x00]{0,40}") {
+        if let Some(word) = shell::word(&text) {
+            let shown = Command::new("printf").args(["%s", &text]).output().unwrap().stdout;
+            let read = Command::new("sh").args(["-c", &format!("printf %s {word}")]).output();
+            prop_assert_eq!(read.unwrap().stdout, shown);
+            prop_assert_eq!(word.lines().count(), 1);
+        }
     }
 }
 
@@ -244,13 +260,32 @@ fn databricks_is_told_the_setting_of_its_glue_catalog() {
         b"/databricks/jars/*",
         b"com.databricks.backend.daemon.driver.DriverDaemon",
     ];
-    let mut event = request(&[(b"User-Agent", b"aws-sdk-java/1.7.4")], java);
-    event.process.name = Some("java".into());
-    let advice = Advice::new(Diagnosis::NeverAsks, &event);
-    assert_eq!(advice.command.as_deref(), Some(GLUE));
-    event.process.args = Some(vec!["java".into(), "-jar".into(), "app.jar".into()]);
-    let advice = Advice::new(Diagnosis::NeverAsks, &event);
-    assert!(advice.text.starts_with("update aws-sdk-java from 1.7.4"), "{}", advice.text);
+    for (user_agent, expected) in [
+        ("aws-sdk-java/1.7.4", "; otherwise update aws-sdk-java from 1.7.4 to 1.11.678 or newer"),
+        ("Java/1.8", "; otherwise update the SDK that the library which asks was built with"),
+    ] {
+        let mut event = request(&[(b"User-Agent", user_agent.as_bytes())], java);
+        event.process.name = Some("java".into());
+        let advice = Advice::new(Diagnosis::NeverAsks, &event);
+        assert_eq!(advice.command.as_deref(), Some(GLUE));
+        assert!(advice.text.starts_with("on Databricks with the AWS Glue catalog, "));
+        assert!(advice.text.contains(expected), "{}", advice.text);
+    }
+}
+
+#[test]
+fn the_glue_catalog_is_not_blamed_for_others() {
+    let setting = |user_agent: &[u8], name: &str, args: &[&[u8]]| {
+        let mut event = request(&[(b"User-Agent", user_agent)], args);
+        event.process.exe = None;
+        event.process.name = Some(name.into());
+        Advice::new(Diagnosis::NeverAsks, &event).command.as_deref() == Some(GLUE)
+    };
+    let old = b"aws-sdk-java/1.7.4";
+    assert!(setting(old, "java", &[b"java", b"-cp", b"/databricks/jars/x.jar"]));
+    assert!(!setting(old, "java", &[b"java", b"-jar", b"app.jar"]));
+    assert!(!setting(b"aws-sdk-java/1.12.1", "java", &[b"java", b"-cp", b"/databricks/x.jar"]));
+    assert!(!setting(b"Boto3/1.9", "python", &[b"python", b"/databricks/x.py"]));
 }
 
 #[test]
