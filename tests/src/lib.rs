@@ -39,7 +39,7 @@ pub use line::{Desk, Line};
 pub use memory::{Region, regions};
 pub use memory_limit::MemoryLimit;
 pub use needle::{Needle, assert_absent};
-pub use prerequisites::{in_ci, program, public_copy, python, root, skip};
+pub use prerequisites::{in_ci, node_modules, program, public_copy, python, root, skip};
 pub use scene::Scene;
 pub use stage::Stage;
 pub use trap::Trap;

@@ -39,6 +39,11 @@ pub fn python(variable_name: &str) -> Option<PathBuf> {
     variable(variable_name)
 }
 
+/// Gives the folder of the Node packages.
+pub fn node_modules() -> Option<PathBuf> {
+    variable("IMDS_AUDIT_NODE_MODULES")
+}
+
 fn variable(name: &str) -> Option<PathBuf> {
     let path = env::var_os(name).map(PathBuf::from);
     if path.is_none() {

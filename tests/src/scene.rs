@@ -1,11 +1,14 @@
 //! A private network with a simulated service in it, and the program watching.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::symlink;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use imds_audit::simulator::{HttpTokens, SERVICE_V4, Topology};
+use imds_audit::simulator::{HttpTokens, Network, SERVICE_V4, Topology};
 use serde_json::Value;
 
 use super::audit::{Audit, Setup};
@@ -47,7 +50,21 @@ impl Scene {
 
     /// Makes a scene with further arguments to the program, and a topology of the network.
     pub fn with(arguments: &[&str], topology: Topology) -> Option<Self> {
-        Self::of(|| Audit::start(arguments), topology, None)
+        Self::of(|_| Audit::start(arguments), topology, None)
+    }
+
+    /// Makes a scene whose program takes the client's network namespace for the host's: it is
+    /// shown a procfs in which the first process is in it, and nobody else is there.
+    pub fn in_the_hosts_network() -> Option<Self> {
+        let procfs = tempfile::tempdir().unwrap();
+        let first = procfs.path().join("1/ns");
+        fs::create_dir_all(&first).unwrap();
+        let start = |network: &Network| {
+            let namespace = network.client_namespace().as_raw_fd();
+            symlink(format!("/proc/{}/fd/{namespace}", process::id()), first.join("net")).unwrap();
+            Audit::start(&["--procfs", procfs.path().to_str().unwrap()])
+        };
+        Self::of(start, Topology::Direct, None)
     }
 
     /// Makes a scene whose service answers on a port of its own too, and whose program audits
@@ -69,7 +86,8 @@ impl Scene {
         let address = SocketAddr::from((SERVICE_V4, own_port()));
         let endpoint = address.to_string();
         let arguments = [&["--endpoint", &endpoint], setup.arguments].concat();
-        let start = || Audit::start_prepared(Setup { arguments: &arguments, ..setup }, prepare);
+        let start =
+            |_: &Network| Audit::start_prepared(Setup { arguments: &arguments, ..setup }, prepare);
         let scene = Self::of(start, Topology::Direct, Some(address))?;
         Some((scene, endpoint))
     }
@@ -85,7 +103,7 @@ impl Scene {
     }
 
     fn of(
-        start: impl FnOnce() -> Option<Audit>,
+        start: impl FnOnce(&Network) -> Option<Audit>,
         topology: Topology,
         address: Option<SocketAddr>,
     ) -> Option<Self> {
@@ -94,7 +112,8 @@ impl Scene {
         }
         // Before the audit: a new network is tried out by connecting, from the client's side.
         let stage = Stage::new(topology, address);
-        Some(Self { stage, audit: start()? })
+        let audit = start(&stage.network)?;
+        Some(Self { stage, audit })
     }
 
     /// Gives the events of this network so far, without those of others on the host.

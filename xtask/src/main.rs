@@ -6,6 +6,7 @@ mod command;
 mod demo;
 mod elf;
 mod fuzz;
+mod node;
 mod object;
 mod python;
 mod setup;

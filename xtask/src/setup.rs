@@ -7,17 +7,20 @@ use anyhow::{Context, Result, bail};
 
 use crate::apt;
 use crate::command;
+use crate::node;
 use crate::python;
 use crate::toolchain::{Compiler, Linker, Pins, Toolchain};
 use crate::workspace::Workspace;
 
 /// The programs that the end-to-end tests call, each with Debian's package for it.
-const TEST_PROGRAMS: [(&str, &str); 5] = [
+const TEST_PROGRAMS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("curl", "curl"),
     ("wget", "wget"),
     ("perl", "perl"),
     ("python3", "python3"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
 ];
 
 /// Prepares the machine for a build and prints what it found.
@@ -110,7 +113,8 @@ pub fn host_components(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that the programs which the end-to-end tests call are there, and the Pythons.
+/// Makes sure that the programs which the end-to-end tests call are there, and the Python and
+/// Node packages.
 pub fn test_clients(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)>> {
     let mut packages: Vec<_> = TEST_PROGRAMS
         .iter()
@@ -121,7 +125,9 @@ pub fn test_clients(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)
         packages.push("python3-venv".to_owned());
     }
     apt::install(&packages)?;
-    python::environments(workspace)
+    let mut clients = python::environments(workspace)?;
+    clients.push(node::packages(workspace)?);
+    Ok(clients)
 }
 
 /// Tells whether a program is there; `ip` is not always on an ordinary user's path.

@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use imds_audit_ebpf::{COMM_LENGTH, Task};
 
+use super::advice::Advice;
 use super::build::{self, Answer, Found, FoundAncestor, Head, Seen, Way};
+use super::class::Class;
+use super::diagnosis::{Diagnostician, ProcessKey};
 use super::event::{
     Attribution, Body, Connection, ConnectionEvent, ConnectionFate, Event, Process as ProcessPart,
-    Time, UnknownReason,
+    RequestEvent, Time, UnknownReason,
 };
 use super::people::{Actor, People};
 use super::token::TokenHasher;
 use crate::flow::{
-    ConnectionId, Counters, Ends, Exchange, Fate, Finding, Limits, Request, Response, Segment,
-    Timestamp, Tracker, Unreadable, Unused,
+    ConnectionId, Counters, Ends, Exchange, Fate, Finding, Left, Limits, Request, Response,
+    Segment, Timestamp, Tracker, Unreadable, Unused,
 };
 use crate::process::Process;
 
@@ -46,6 +49,7 @@ pub struct Auditor {
     tracker: Tracker,
     people: People,
     hasher: TokenHasher,
+    diagnostician: Diagnostician,
     clock: Clock,
     findings: Vec<Finding>,
 }
@@ -58,6 +62,7 @@ impl Auditor {
             tracker: Tracker::new(limits),
             people: People::new(most),
             hasher: TokenHasher::new(),
+            diagnostician: Diagnostician::default(),
             clock,
             findings: Vec::new(),
         }
@@ -66,6 +71,11 @@ impl Auditor {
     /// Sets how times are told from here on; the time of day may be set while the audit runs.
     pub fn set_clock(&mut self, clock: Clock) {
         self.clock = clock;
+    }
+
+    /// Sets which network namespace is the host's, which tells who is behind a hop.
+    pub fn set_host_netns(&mut self, netns: Option<u32>) {
+        self.diagnostician.set_host_netns(netns);
     }
 
     /// Returns how times are told.
@@ -142,6 +152,10 @@ impl Auditor {
     fn hand_out(&mut self, mut findings: Vec<Finding>, sink: &mut impl FnMut(Event)) {
         for finding in findings.drain(..) {
             let connection = match &finding {
+                Finding::Left(left) => {
+                    self.left(left);
+                    left.connection
+                }
                 Finding::Exchange(exchange) => {
                     sink(self.exchange(exchange));
                     exchange.connection
@@ -163,11 +177,37 @@ impl Auditor {
     }
 
     fn exchange(&mut self, exchange: &Exchange) -> Event {
-        let Request { started, head, .. } = &exchange.request;
-        let (attribution, actor) = self.people.author(exchange.connection, &exchange.request);
+        let Exchange { connection, ends, request, response } = exchange;
+        let (mut event, process) = self.request(*connection, ends, request, response);
+        let diagnosis = self.diagnostician.observe(&event, process);
+        event.advice = diagnosis.map(|diagnosis| Advice::new(diagnosis, &event));
+        Event::from(Body::from(event))
+    }
+
+    /// Takes a token request that its caller no longer waits for as one without an answer, until
+    /// its exchange says what came of it: the answer that a hop limit keeps away never comes, nor
+    /// does the end of the connection, and the fall-back comes first.
+    fn left(&mut self, left: &Left) {
+        let silence = Response::None { time: left.request.started };
+        let (event, process) = self.request(left.connection, &left.ends, &left.request, &silence);
+        if event.imds.class == Class::V2Token {
+            self.diagnostician.observe(&event, process);
+        }
+    }
+
+    /// Makes the event of a request, without advice, and says which process made it.
+    fn request(
+        &mut self,
+        connection: ConnectionId,
+        ends: &Ends,
+        request: &Request,
+        response: &Response,
+    ) -> (RequestEvent, Option<ProcessKey>) {
+        let Request { started, head, .. } = request;
+        let (attribution, actor) = self.people.author(connection, request);
         let headers: Vec<(&[u8], &[u8])> =
             head.iter().flat_map(crate::flow::RequestHead::headers).collect();
-        let (answer, answered) = match &exchange.response {
+        let (answer, answered) = match response {
             Response::Answered { time, head, ttl } => {
                 (Answer::Status { status: head.status(), ttl: *ttl }, Some(*time))
             }
@@ -176,7 +216,7 @@ impl Auditor {
         };
         let seen = Seen {
             time: self.clock.time(*started),
-            way: way(&exchange.ends),
+            way: way(ends),
             head: match head {
                 Ok(head) => {
                     Ok(Head { method: head.method(), target: head.target(), headers: &headers })
@@ -189,7 +229,7 @@ impl Auditor {
         let event = with_found(actor.as_ref(), self.clock, |found| {
             build::request(&seen, found, attribution, &self.hasher)
         });
-        Event::from(Body::from(event))
+        (event, actor.map(|Actor { task, .. }| (task.pid, task.start_time)))
     }
 
     fn unused(&mut self, unused: &Unused) -> Event {

@@ -121,7 +121,7 @@ pub struct FoundAncestor<'a> {
 /// Makes the event of a request.
 ///
 /// The token that it carried is removed wherever else it stands: in the target, in the user
-/// agent, in the arguments of the process and of its parents.
+/// agent, in the arguments of the process and of its parents. It has no advice yet.
 pub fn request(
     seen: &Seen<'_>,
     found: &Found<'_>,
@@ -144,6 +144,12 @@ pub fn request(
         Answer::Unobserved => (None, Outcome::Unobserved, None),
     };
     let user_agent = header(head, b"User-Agent");
+    let process = clean.process(found, attribution);
+    let client = Client::recognise(
+        user_agent.map(|agent| redact::known(agent, token)).as_deref(),
+        process.exe.as_deref(),
+        process.args.as_deref(),
+    );
     RequestEvent {
         time: seen.time,
         imds: Imds {
@@ -165,10 +171,9 @@ pub fn request(
             user_agent: user_agent.map(|agent| clean.text(agent, bound::USER_AGENT)),
         }),
         network: network(&seen.way, ttl),
-        process: clean.process(found, attribution),
-        client: user_agent
-            .map(|agent| redact::known(agent, token))
-            .and_then(|agent| Client::from_user_agent(&agent)),
+        process,
+        client,
+        advice: None,
     }
 }
 

@@ -12,6 +12,7 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
+use super::advice::Advice;
 use super::class::{Class, Operation, Outcome, Resource, Version};
 use super::client::Client;
 use super::token::TokenHash;
@@ -125,8 +126,11 @@ pub struct RequestEvent {
     pub network: Network,
     /// Who made it.
     pub process: Process,
-    /// The software, by its user agent.
+    /// The software: a hint, on which nothing else here is based but the advice.
     pub client: Option<Client>,
+    /// What to do about a request that was made without a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<Advice>,
 }
 
 /// What a request was to the metadata service.

@@ -68,7 +68,8 @@ fn the_example_of_the_design_is_written_as_it_stands_there() {
         r#""start_time":"2026-11-22T01:02:03.100000Z","attribution":"writer","#,
         r#""ancestors":[{"pid":4200,"name":"bash","args":["bash","/opt/refresh.sh"]}],"#,
         r#""cgroup":"/system.slice/refresh.service","unit":"refresh.service","#,
-        r#""container":null,"pod":null},"client":{"name":"curl","version":"7.88.1"}}"#,
+        r#""container":null,"pod":null},"client":{"name":"curl","version":"7.88.1","#,
+        r#""hint":"user-agent"}}"#,
     );
     assert_eq!(serde_json::to_string(&Event::from(example())).unwrap(), expected);
 }

@@ -43,6 +43,24 @@ pub fn text(bytes: &[u8], limit: usize) -> String {
     text
 }
 
+/// Says whether a terminal acts on a character, or whether it hides or reorders others: controls,
+/// line and paragraph separators, bidirectional marks, zero-width ones.
+pub fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

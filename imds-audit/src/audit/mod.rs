@@ -3,6 +3,7 @@
 //! Pure: no I/O, and no clock but the times that come with its input. Everything that leaves
 //! this module for an output has been redacted and bounded here.
 
+pub mod advice;
 pub mod auditor;
 pub mod build;
 pub mod class;

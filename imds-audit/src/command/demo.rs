@@ -64,11 +64,15 @@ pub async fn run(arguments: &DemoArguments) -> Result<Exit> {
     let interrupted = run::stop(None)?;
     let stage = Stage::build()?;
     let networks = stage.namespaces();
+    let instance = stage.instance();
     let options = Options { endpoints: default_endpoints(), ..Options::default() };
     let limits = Limits { response_timeout: RESPONSE_TIMEOUT, ..Limits::default() };
     let sink = sink(arguments.format)?;
     let mut session = Session::start_with(&options, &Roots::default(), limits, sink)?;
     session.restrict(networks.clone());
+    if let Some(instance) = instance {
+        session.set_host_netns(instance);
+    }
 
     let cancelled = Arc::new(AtomicBool::new(false));
     let (done, finished) = oneshot::channel();

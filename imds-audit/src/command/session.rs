@@ -129,7 +129,8 @@ impl Session {
         // Events are cleaned once more: there a request's own token is known too.
         let processes = processes
             .rewording(|arguments| arguments.reworded(&redact::arguments(arguments.iter())));
-        let auditor = Auditor::new(limits, read_clock());
+        let mut auditor = Auditor::new(limits, read_clock());
+        auditor.set_host_netns(host_netns(roots));
         let source = Source::start(options)?;
         release_memory();
         let mut session = Self {
@@ -151,6 +152,12 @@ impl Session {
     /// whose namespace is not known.
     pub fn restrict(&mut self, networks: Vec<u32>) {
         self.desk.networks = Some(networks);
+    }
+
+    /// Takes this network namespace for the host's from now on, in place of the machine's own.
+    pub fn set_host_netns(&mut self, netns: u32) {
+        self.auditor.set_host_netns(Some(netns));
+        self.desk.summary.set_host_netns(Some(netns));
     }
 
     /// Audits until `stop` is ready or nobody reads the output any more.

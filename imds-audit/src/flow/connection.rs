@@ -185,6 +185,9 @@ impl Connection {
             Direction::Response => self.response_segment(segment, context),
         }
         self.pump(segment.time, context);
+        if segment.fin && segment.direction == Direction::Request && self.requests.finished() {
+            self.leave(context);
+        }
         if segment.rst {
             self.end(segment.time, true, context);
         }

@@ -32,6 +32,7 @@ pub(super) fn append(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
 /// The header block of a request.
 ///
 /// Its bytes are wiped when it is dropped, and it never prints them.
+#[derive(Clone)]
 pub struct RequestHead {
     raw: Zeroizing<Vec<u8>>,
     method: Range<usize>,

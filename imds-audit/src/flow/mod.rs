@@ -199,9 +199,23 @@ pub enum Fate {
     Unobserved,
 }
 
+/// A request whose caller, before a response came, said that it sends nothing more. It may have
+/// given up, or may still read: the exchange itself is handed on when that is certain.
+#[derive(Debug)]
+pub struct Left {
+    /// The connection that it went over.
+    pub connection: ConnectionId,
+    /// The connection's ends.
+    pub ends: Ends,
+    /// The request.
+    pub request: Request,
+}
+
 /// What the station hands on.
 #[derive(Debug)]
 pub enum Finding {
+    /// A request that its caller may no longer wait for; its exchange follows.
+    Left(Left),
     /// A request and what came of it.
     Exchange(Exchange),
     /// A connection without a request.

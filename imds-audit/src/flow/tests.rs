@@ -25,6 +25,7 @@ fn ends() -> Ends {
 struct Rig {
     tracker: Tracker,
     findings: Vec<Finding>,
+    left: Vec<String>,
     time: u64,
     id: u64,
     /// The sequence numbers of the caller's SYN and of the service's.
@@ -53,7 +54,14 @@ impl Rig {
 
     fn with(limits: Limits) -> Self {
         let origins = (ISN, SERVICE);
-        Self { tracker: Tracker::new(limits), findings: Vec::new(), time: 1, id: 1, origins }
+        Self {
+            tracker: Tracker::new(limits),
+            findings: Vec::new(),
+            left: Vec::new(),
+            time: 1,
+            id: 1,
+            origins,
+        }
     }
 
     fn opened() -> Self {
@@ -89,7 +97,10 @@ impl Rig {
             lost_requests: packet.lost,
             lost_records: packet.lost_records,
         };
-        self.tracker.segment(&segment, &mut |f| self.findings.push(f));
+        self.tracker.segment(&segment, &mut |f| match f {
+            Finding::Left(_) => self.left.push(tell(&f)),
+            f => self.findings.push(f),
+        });
     }
 
     fn ask(&mut self, at: usize, ack: usize, payload: &[u8]) {
@@ -134,6 +145,10 @@ impl Rig {
 
 fn tell(finding: &Finding) -> String {
     match finding {
+        Finding::Left(left) => {
+            let head = left.request.head.as_ref().unwrap();
+            format!("left {}", String::from_utf8_lossy(head.target()))
+        }
         Finding::Unused(unused) => format!("unused {:?}", unused.fate),
         Finding::Exchange(exchange) => {
             let request = match &exchange.request.head {

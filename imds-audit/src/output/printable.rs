@@ -5,7 +5,7 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthChar;
 
 use crate::audit::event::Loss;
-use crate::audit::limit::CUT;
+use crate::audit::limit::{CUT, is_hidden};
 
 /// Returns text with every character escaped that a terminal acts on or that hides or reorders
 /// others: controls, line and paragraph separators, bidirectional marks, zero-width ones.
@@ -88,22 +88,6 @@ fn push(escaped: &mut String, character: char) {
             let _ = write!(escaped, r"\u{{{:x}}}", u32::from(character));
         }
     }
-}
-
-fn is_hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{180e}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
 }
 
 #[cfg(test)]

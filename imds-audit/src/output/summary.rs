@@ -4,10 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use super::hops::Hops;
+use super::sharing::Sharing;
 use super::tally::Tally;
 use super::{printable, text};
-use crate::audit::class::{self, Class, Outcome, Resource};
-use crate::audit::diagnosis::{Diagnosis, Diagnostician, Fact};
+use crate::audit::advice::Advice;
+use crate::audit::class::{Class, Outcome, Resource};
 use crate::audit::event::{Body, Event, Loss, Process, RequestEvent, Time, Totals};
 
 /// The number of callers that are told apart; requests of others are counted together.
@@ -24,8 +26,8 @@ pub struct Summary {
     others: u64,
     others_v1: u64,
     others_v1_served: u64,
-    diagnostician: Diagnostician<ProgramKey>,
-    host_netns: Option<u32>,
+    hops: Hops,
+    sharing: Sharing,
 }
 
 /// What makes a caller one line of the summary.
@@ -36,15 +38,6 @@ struct CallerKey {
     home: Option<String>,
 }
 
-/// What makes requests one program's for its diagnosis. A script's token request and its reads
-/// are processes of their own, so their common parent counts and their arguments do not.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct ProgramKey {
-    name: Option<String>,
-    parent: Option<(u32, Option<String>)>,
-    home: Option<String>,
-}
-
 #[derive(Debug)]
 struct Caller {
     classes: HashMap<Class, u64>,
@@ -52,8 +45,8 @@ struct Caller {
     resources: BTreeSet<Resource>,
     first: Time,
     last: Time,
-    /// The program that made its latest IMDSv1 request, else its latest.
-    program: ProgramKey,
+    /// The latest, of an IMDSv1 request where it made one.
+    advice: Option<Advice>,
 }
 
 impl Summary {
@@ -61,10 +54,15 @@ impl Summary {
     pub fn add(&mut self, event: &Event) {
         self.tally.add(&event.body);
         match &event.body {
-            Body::Start(start) => self.host_netns = start.netns,
             Body::Request(request) => self.add_request(request),
+            Body::Start(start) => self.set_host_netns(start.netns),
             Body::Connection(_) | Body::Loss(_) | Body::Stop(_) => {}
         }
+    }
+
+    /// Sets which network namespace is the host's, as the `start` event does.
+    pub const fn set_host_netns(&mut self, netns: Option<u32>) {
+        self.hops.set_host_netns(netns);
     }
 
     /// Takes in a loss that had no event of its own.
@@ -91,10 +89,9 @@ impl Summary {
     }
 
     fn add_request(&mut self, event: &RequestEvent) {
-        let home = text::home(&event.process);
-        let program = ProgramKey::new(&event.process, home.clone());
-        self.diagnostician.observe(program.clone(), &self.fact(event));
-        let key = CallerKey::new(&event.process, home);
+        self.hops.add(event);
+        self.sharing.add(event);
+        let key = CallerKey::new(&event.process);
         let v1 = event.imds.class == Class::V1;
         let served = v1 && event.imds.outcome == Outcome::Served;
         if self.callers.len() >= MAX_CALLERS && !self.callers.contains_key(&key) {
@@ -109,34 +106,22 @@ impl Summary {
             resources: BTreeSet::new(),
             first: event.time,
             last: event.time,
-            program: program.clone(),
+            advice: None,
         });
         *caller.classes.entry(event.imds.class).or_default() += 1;
         caller.v1_served += u64::from(served);
         caller.resources.extend(event.imds.resource);
         caller.first = caller.first.min(event.time);
         caller.last = caller.last.max(event.time);
-        if v1 || caller.of_class(Class::V1) == 0 {
-            caller.program = program;
-        }
-    }
-
-    fn fact<'a>(&self, event: &'a RequestEvent) -> Fact<'a> {
-        let args = event.process.args.iter().flatten();
-        let near = event.network.netns.zip(self.host_netns);
-        Fact {
-            class: event.imds.class,
-            outcome: event.imds.outcome,
-            response_ttl: event.network.response_ttl,
-            host_network: near.map(|(caller, host)| caller == host),
-            names_token: args.clone().any(|arg| class::names_token_header(arg.as_bytes())),
-            client: event.client.as_ref(),
+        if event.advice.is_some() && (v1 || caller.of_class(Class::V1) == 0) {
+            caller.advice.clone_from(&event.advice);
         }
     }
 
     fn write(&self, page: &mut String, observed: Duration) -> fmt::Result {
         self.write_totals(page)?;
         self.write_callers(page)?;
+        write!(page, "{}{}", self.hops, self.sharing)?;
         for loss in self.losses() {
             writeln!(page, "lost: {}", printable::loss(&loss))?;
         }
@@ -194,18 +179,13 @@ impl Summary {
         };
         let (first, last) = (short(caller.first), short(caller.last));
         writeln!(page, "    {}{resources}; {first} to {last}", classes.join(", "))?;
-        match self.diagnosis(caller) {
-            Some(diagnosis) => {
-                writeln!(page, "    {diagnosis}")?;
-                writeln!(page, "    → {}", printable::escape(&diagnosis.advice()))
-            }
+        let Some(advice) = &caller.advice else { return Ok(()) };
+        writeln!(page, "    {}", printable::escape(&advice.reason))?;
+        writeln!(page, "    → {}", printable::escape(&advice.text))?;
+        match &advice.command {
+            Some(command) => writeln!(page, "      {}", printable::escape(command)),
             None => Ok(()),
         }
-    }
-
-    fn diagnosis(&self, caller: &Caller) -> Option<Diagnosis> {
-        let tokenless = caller.of_class(Class::V1) + caller.of_class(Class::V2EmptyToken);
-        (tokenless > 0).then(|| self.diagnostician.diagnosis(&caller.program))?
     }
 
     /// Says whether IMDSv2 can be enforced, as far as this audit can say it.
@@ -256,17 +236,11 @@ impl Caller {
 }
 
 impl CallerKey {
-    fn new(process: &Process, home: Option<String>) -> Self {
+    fn new(process: &Process) -> Self {
+        let home = text::home(process);
         let name = process.name.as_deref().map_or_else(|| "?".to_owned(), printable::word);
         let args = process.args.as_deref().unwrap_or_default();
         Self { name, command: printable::shorten(&printable::command(args), COMMAND), home }
-    }
-}
-
-impl ProgramKey {
-    fn new(process: &Process, home: Option<String>) -> Self {
-        let parent = process.ancestors.first().map(|parent| (parent.pid, parent.name.clone()));
-        Self { name: process.name.clone(), parent, home }
     }
 }
 
@@ -278,6 +252,7 @@ fn short(time: Time) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::diagnosis::Diagnosis;
     use crate::audit::event::{LossEvent, LossUnit, tests};
 
     fn request(class: Class, outcome: Outcome, name: &str) -> Event {
@@ -285,6 +260,9 @@ mod tests {
         event.imds.class = class;
         event.imds.outcome = outcome;
         event.process.name = Some(name.to_owned());
+        if class == Class::V1 {
+            event.advice = Some(Advice::new(Diagnosis::NeverAsks, &event));
+        }
         event.into()
     }
 
@@ -306,8 +284,10 @@ callers:
   curl  curl -s http://169.254.169.254/x  (refresh.service)
     v1 2; credentials; 2026-11-22T01:02:03Z to 2026-11-22T01:02:03Z
     never asks for a token
-    → let it ask for a token (PUT /latest/api/token) and send it with each request, or update \
-the SDK that it uses
+    → let what uses curl ask for a token and send it with the request, as the command does
+      TOKEN=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 21600' \
+http://169.254.169.254/latest/api/token) && \
+curl -H \"X-aws-ec2-metadata-token: $TOKEN\" -s http://169.254.169.254/x
   java  curl -s http://169.254.169.254/x  (refresh.service)
     v2 1; credentials; 2026-11-22T01:02:03Z to 2026-11-22T01:02:03Z
 in 1h 1 IMDSv1 request was served, to 1 caller; nothing was lost or unobserved
@@ -335,11 +315,38 @@ in 1h 1 IMDSv1 request was served, to 1 caller; nothing was lost or unobserved
     }
 
     #[test]
-    fn a_fallback_is_diagnosed_across_the_processes_of_one_script() {
+    fn advice_stands_once_a_caller_and_is_that_on_its_latest_v1_request() {
         let mut summary = Summary::default();
-        summary.add(&request(Class::V2Token, Outcome::Forbidden, "curl"));
         summary.add(&request(Class::V1, Outcome::Served, "curl"));
-        assert!(summary.render(HOUR).contains("is refused (forbidden) and falls back"));
+        let Body::Request(mut fallback) = request(Class::V1, Outcome::Served, "curl").body else {
+            unreachable!()
+        };
+        let refused = Diagnosis::Refused { outcome: Outcome::Forbidden };
+        fallback.advice = Some(Advice::new(refused, &fallback));
+        summary.add(&Event::from(Body::Request(fallback)));
+        summary.add(&request(Class::V2, Outcome::Served, "curl"));
+        let page = summary.render(HOUR);
+        assert!(page.contains("is refused (forbidden) and falls back"), "{page}");
+        assert_eq!(page.matches('→').count(), 1, "{page}");
+    }
+
+    #[test]
+    fn no_advice_forges_a_line() {
+        let mut summary = Summary::default();
+        let Body::Request(mut event) = request(Class::V1, Outcome::Served, "curl").body else {
+            unreachable!()
+        };
+        let forged = "x\nin 1h no IMDSv1 request was served";
+        event.advice = event.advice.map(|advice| Advice {
+            reason: forged.into(),
+            text: forged.into(),
+            command: Some(forged.into()),
+            ..advice
+        });
+        summary.add(&Event::from(Body::Request(event)));
+        let page = summary.render(HOUR);
+        assert_eq!(page.matches(r"x\nin 1h no").count(), 3, "{page}");
+        assert!(!page.lines().any(|line| line.starts_with("in 1h no")), "{page}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod bad_input;
 mod clients;
 mod connections;
+mod diagnosis;
 mod load;
 mod loss;
 mod memory;
@@ -13,6 +14,7 @@ mod processes;
 mod ring;
 mod secrets;
 mod send;
+mod sharing;
 mod stuck;
 mod trap;
 

@@ -67,6 +67,11 @@ impl Stage {
         self.sites().filter_map(|site| u32::try_from(site.network.client_inode()).ok()).collect()
     }
 
+    /// Gives the inode number of the network namespace that stands for the instance's own.
+    pub fn instance(&self) -> Option<u32> {
+        u32::try_from(self.instance.network.client_inode()).ok()
+    }
+
     /// Gives the number of requests that the services saw.
     pub fn requests(&self) -> u64 {
         self.sites().map(|site| site.service.handle().log().counters().requests).sum()

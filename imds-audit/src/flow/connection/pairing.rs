@@ -4,7 +4,9 @@ use super::super::body::Body;
 use super::super::requests::{Asked, Begun};
 use super::super::responses::Answer;
 use super::super::stream::Losses;
-use super::super::{Exchange, Finding, Request, RequestHead, Response, Timestamp, Unreadable};
+use super::super::{
+    Exchange, Finding, Left, Request, RequestHead, Response, Timestamp, Unreadable,
+};
 use super::{Connection, Context, Pending};
 
 impl Connection {
@@ -147,6 +149,20 @@ impl Connection {
             if let Some(head) = pending.head {
                 let response = absent(now, certain && pending.begun.losses == now_lost);
                 self.hand_out(pending.begun, head, response, context);
+            }
+        }
+    }
+
+    /// Tells which requests wait while their caller sends nothing more.
+    pub(super) fn leave(&self, context: &mut Context<'_>) {
+        for pending in &self.pending {
+            if let Some(Ok(head)) = &pending.head {
+                let Begun { started, writer, last_writer, .. } = pending.begun;
+                (context.sink)(Finding::Left(Left {
+                    connection: self.id,
+                    ends: self.ends,
+                    request: Request { started, head: Ok(head.clone()), writer, last_writer },
+                }));
             }
         }
     }

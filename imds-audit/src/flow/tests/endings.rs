@@ -8,6 +8,7 @@ fn end_from_the_caller_alone_keeps_waiting_and_from_the_service_does_not() {
     rig.ask(0, 0, V1);
     rig.fin(false, V1.len(), 0);
     assert!(rig.told().is_empty());
+    assert_eq!(rig.left, ["left /latest/meta-data/"]);
     rig.fin(true, 0, V1.len() + 1);
     assert_eq!(rig.told(), ["GET /latest/meta-data/ -> none"]);
     assert!(rig.tracker.is_empty());
@@ -239,4 +240,13 @@ fn bytes_right_behind_the_callers_end_do_not_stop_the_audit() {
     rig.ask(V1.len() + 1, 0, V2);
     rig.finish();
     assert_eq!(rig.told()[0], "GET /latest/meta-data/ -> unobserved");
+}
+
+#[test]
+fn a_caller_that_leaves_after_its_answer_left_nothing() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, V1);
+    rig.answer(0, V1.len(), OK, OK.len() + 5);
+    rig.fin(false, V1.len(), OK.len() + 5);
+    assert_eq!((rig.told().len(), rig.left.len()), (1, 0));
 }

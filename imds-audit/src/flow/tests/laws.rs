@@ -151,6 +151,7 @@ proptest! {
             let mine = rig.findings.iter().filter(|f| match f {
                 Finding::Exchange(e) => e.connection == ConnectionId(id),
                 Finding::Unused(u) => u.connection == ConnectionId(id),
+                Finding::Left(_) => false,
             });
             prop_assert_eq!(mine.map(tell).collect::<Vec<_>>(), CONVERSATION);
         }

@@ -1,0 +1,90 @@
+//! Writes commands that a person can paste into a POSIX shell.
+//!
+//! Words from outside are quoted so that a shell takes them for one word, whatever is in them; a
+//! word that cannot be shown on one line makes no command.
+
+use crate::audit::class;
+use crate::audit::event::RequestEvent;
+use crate::audit::limit::{CUT, is_hidden};
+
+/// The most that a command may be long, in bytes: beyond it the request alone is shown.
+const LONGEST: usize = 1500;
+/// The header that carries a token, with the shell's variable for it; in double quotes.
+const TOKEN: &str = "\"X-aws-ec2-metadata-token: $TOKEN\"";
+const TTL: &str = "'X-aws-ec2-metadata-token-ttl-seconds: 21600'";
+
+/// Returns the IMDSv2 form of a request: the token's request, and the caller's own command with
+/// the token where curl or wget made it, else curl's command for the same.
+pub(super) fn version_2(event: &RequestEvent) -> Option<String> {
+    own_command(event).or_else(|| plain_command(event))
+}
+
+/// Returns a token request that stops its script where it fails.
+pub(super) fn checked_token(event: &RequestEvent) -> Option<String> {
+    Some(format!("{} || exit 1", token_by_curl(event)?))
+}
+
+/// Returns text as one word of a shell's command line; `None` for text that holds a control
+/// character or another one that hides, or that was cut.
+pub(super) fn word(text: &str) -> Option<String> {
+    if text.contains(CUT) || text.chars().any(is_hidden) {
+        return None;
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return Some(text.to_owned());
+    }
+    Some(format!("'{}'", text.replace('\'', r"'\''")))
+}
+
+/// The caller's own arguments with the token's header before them.
+fn own_command(event: &RequestEvent) -> Option<String> {
+    let process = &event.process;
+    if process.args_truncated {
+        return None;
+    }
+    let args = process.args.as_deref()?.get(1..)?;
+    if args.iter().any(|arg| class::names_token_header(arg.as_bytes())) {
+        return None;
+    }
+    // By its file: BusyBox has a wget that knows no method but GET and POST.
+    let (token, program) = match process.exe.as_deref()?.rsplit('/').next()? {
+        "curl" => (token_by_curl(event)?, format!("curl -H {TOKEN}")),
+        "wget" => (token_by_wget(event)?, format!("wget --header {TOKEN}")),
+        _ => return None,
+    };
+    let words = args.iter().map(|arg| word(arg)).collect::<Option<Vec<_>>>()?;
+    let command = format!("{token} && {program} {}", words.join(" "));
+    (command.len() <= LONGEST).then_some(command)
+}
+
+/// What was asked for, by curl.
+fn plain_command(event: &RequestEvent) -> Option<String> {
+    let http = event.http.as_ref()?;
+    let head = match http.method.as_str() {
+        "GET" => "",
+        "HEAD" => " -I",
+        _ => return None,
+    };
+    // An absolute form names the service itself, and a proxy's form names nothing of ours.
+    let path = http.path.starts_with('/').then_some(&http.path)?;
+    let url = word(&format!("{}{path}", service(event)))?;
+    let command = format!("{} && curl -s{head} -H {TOKEN} {url}", token_by_curl(event)?);
+    (command.len() <= LONGEST).then_some(command)
+}
+
+fn token_by_curl(event: &RequestEvent) -> Option<String> {
+    let url = word(&format!("{}/latest/api/token", service(event)))?;
+    Some(format!("TOKEN=$(curl -sf -X PUT -H {TTL} {url})"))
+}
+
+fn token_by_wget(event: &RequestEvent) -> Option<String> {
+    let url = word(&format!("{}/latest/api/token", service(event)))?;
+    Some(format!("TOKEN=$(wget -q -O - --method=PUT --header {TTL} {url})"))
+}
+
+/// The service as it was asked.
+fn service(event: &RequestEvent) -> String {
+    let endpoint = &event.imds.endpoint;
+    format!("http://{}", endpoint.strip_suffix(":80").unwrap_or(endpoint))
+}
