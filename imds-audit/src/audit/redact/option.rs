@@ -109,8 +109,12 @@ impl Scan<'_> {
             {
                 let whole = self.whole && start == 0;
                 let extent = value::word(self.bytes, next, whole);
+                if extent.end <= colon + 1 {
+                    // No password stands there: what does may be a name with a value of its own.
+                    return end;
+                }
                 self.secret(colon + 1, extent.end);
-                extent.end.max(colon)
+                extent.end
             }
             _ => end,
         }

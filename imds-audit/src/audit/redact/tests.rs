@@ -287,6 +287,14 @@ fn a_mark_does_not_make_a_name_long() {
     assert_eq!(text(&once), once);
 }
 
+#[test]
+fn a_name_behind_a_login_option_keeps_its_own_value() {
+    assert_eq!(
+        text(b"-u \"password\": \"s3cr3tvalu3Q\"").as_ref(),
+        b"-u \"password\": \"<redacted>\""
+    );
+}
+
 const SECRET: &str = "s3cr3tvalu3Q";
 
 fn without_marks(bytes: &[u8]) -> Vec<u8> {
