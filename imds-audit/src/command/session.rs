@@ -118,7 +118,8 @@ impl<W: Write> Session<W> {
         sink: Sink<W>,
     ) -> anyhow::Result<Self> {
         let processes = Processes::open(roots).context("cannot read the host's processes")?;
-        let auditor = Auditor::new(limits, read_clock());
+        let mut auditor = Auditor::new(limits, read_clock());
+        auditor.set_host_network(host_netns(roots));
         let source = Source::start(options)?;
         release_memory();
         let mut session = Self {

@@ -9,8 +9,11 @@
 mod cache;
 mod cgroup;
 mod completion;
+mod lineage;
 mod placement;
 mod procfs;
+mod program;
+mod responsible;
 mod snapshot;
 mod stat;
 mod users;
@@ -26,17 +29,25 @@ use imds_audit_ebpf::{ProcessKey, Task};
 
 pub use cache::{MAX_PROCESSES, MAX_WEIGHT};
 pub use cgroup::CgroupResolver;
-pub use placement::{Container, Placement, Runtime};
+pub use placement::{Container, Manager, Placement, Runtime};
 pub use procfs::{Procfs, ProcfsError};
+pub use program::Program;
+pub use responsible::Rule;
 pub use snapshot::{Record, RecordError};
 pub use users::Users;
 
 use cache::ProcessCache;
+use lineage::Parents;
 
 /// The largest number of argument bytes kept of a process; the rest is cut and marked.
 pub const MAX_ARGUMENT_BYTES: usize = 16 * 1024;
 /// The largest number of argument bytes kept of an ancestor; the rest is cut and marked.
 pub const MAX_ANCESTOR_ARGUMENT_BYTES: usize = 2048;
+/// The largest number of bytes of a command line that is read to find what runs: a Java virtual
+/// machine's class stands behind its class path. Linux allows one argument of this length.
+const MAX_COMMAND_LINE: usize = 128 * 1024;
+/// The largest number of ancestors known of a process.
+const MAX_ANCESTORS: usize = 16;
 /// The largest number of arguments kept of a process; the rest is cut and marked.
 pub const MAX_ARGUMENT_COUNT: usize = 4096;
 /// More empty arguments than this at the end are the padding of a rewritten command line.
@@ -75,8 +86,12 @@ pub struct Process {
     pub cgroup: Option<Box<[u8]>>,
     /// What that path says.
     pub placement: Placement,
+    /// What the command line says that it runs.
+    pub program: Program,
     /// The parents, nearest first.
     pub ancestors: Vec<Ancestor>,
+    /// Who answers for what the process does: itself or an ancestor.
+    pub responsible: Option<Responsible>,
     /// The inode number of the socket's network namespace.
     pub netns: Option<u32>,
     /// How much of this procfs told.
@@ -90,12 +105,33 @@ pub struct Ancestor {
     pub pid: u32,
     /// When it started, in nanoseconds since boot.
     pub start_time: u64,
+    /// How often it had called `exec`; 0 where that is not known.
+    pub exec_id: u64,
     /// Its name (`comm`).
     pub name: Box<[u8]>,
     /// Its program, where it was still running.
     pub exe: Option<Executable>,
     /// Its command line, where it was still running.
     pub arguments: Option<Arguments>,
+    /// What that says that it runs.
+    pub program: Program,
+    /// Where it ran; `None` where that was not to be found out.
+    pub placement: Option<Placement>,
+}
+
+/// The process that answers for what another one does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Responsible {
+    /// The process in the initial pid namespace.
+    pub pid: u32,
+    /// Its name (`comm`).
+    pub name: Option<Box<[u8]>>,
+    /// Its command line.
+    pub arguments: Option<Arguments>,
+    /// The script, module, class or archive that it runs.
+    pub script: Option<Box<[u8]>>,
+    /// Why it is this one.
+    pub rule: Rule,
 }
 
 /// How much of a [`Process`] procfs told, and how certain that is.
@@ -235,6 +271,7 @@ pub struct Processes {
     procfs: Procfs,
     cgroups: Option<CgroupResolver>,
     users: Users,
+    parents: Parents,
     cache: ProcessCache,
 }
 
@@ -250,6 +287,7 @@ impl Processes {
             procfs: Procfs::open(&roots.procfs)?,
             cgroups: roots.cgroup.as_deref().and_then(|root| CgroupResolver::open(root).ok()),
             users: Users::default(),
+            parents: Parents::default(),
             cache: ProcessCache::default(),
         })
     }
@@ -268,6 +306,8 @@ impl Processes {
             self.cgroups.as_mut(),
             &mut self.users,
         );
+        let is_whole = self.parents.complete(&mut process, record, &self.procfs);
+        process.responsible = lineage::responsible(&process, is_whole);
         let process = Arc::new(process);
         self.cache.insert(key, Arc::clone(&process), record.time());
         process

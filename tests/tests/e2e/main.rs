@@ -7,6 +7,7 @@ mod connections;
 mod load;
 mod output;
 mod processes;
+mod responsible;
 mod secrets;
 
 /// The client that does what its arguments say.
