@@ -312,7 +312,12 @@ fn with_found<T>(actor: Option<&Actor>, clock: Clock, build: impl FnOnce(&Found<
         container: placement.container.as_ref().map(|container| {
             (&*container.id, container.runtime.map(|runtime| runtime.name().as_bytes()))
         }),
-        pod: placement.pod.as_deref().map(|uid| FoundPod { uid, ..FoundPod::default() }),
+        pod: placement.pod.as_deref().map(|uid| FoundPod {
+            uid,
+            namespace: process.pod_names.as_ref().map(|names| &*names.namespace),
+            name: process.pod_names.as_ref().map(|names| &*names.name),
+            container: process.pod_names.as_ref().and_then(|names| names.container.as_deref()),
+        }),
     })
 }
 

@@ -25,12 +25,12 @@ MetadataNoToken: 1
 MetadataNoTokenRejected: 1
 callers:
   curl  curl -s http://169.254.169.254/x  (refresh.service)
-v1: served 1, rejected 1; credentials; 2026-11-22T01:02:03Z to 2026-11-22T01:02:03Z
-never asks for a token
-→ let it ask for a token (PUT /latest/api/token) and send it with each request, or update \
+    v1: served 1, rejected 1; credentials; 2026-11-22T01:02:03Z to 2026-11-22T01:02:03Z
+    never asks for a token
+    → let it ask for a token (PUT /latest/api/token) and send it with each request, or update \
 the SDK that it uses
   java  curl -s http://169.254.169.254/x  (refresh.service)
-v2: served 1; credentials; 2026-11-22T01:02:03Z to 2026-11-22T01:02:03Z
+    v2: served 1; credentials; 2026-11-22T01:02:03Z to 2026-11-22T01:02:03Z
 in 1h 1 IMDSv1 request was served, to 1 caller; nothing was lost or unobserved
 ";
     assert_eq!(summary.render(HOUR), expected);

@@ -11,6 +11,7 @@ mod cgroup;
 mod completion;
 mod lineage;
 mod placement;
+mod pods;
 mod procfs;
 mod program;
 mod responsible;
@@ -30,6 +31,7 @@ use imds_audit_ebpf::{ProcessKey, Task};
 pub use cache::{MAX_PROCESSES, MAX_WEIGHT};
 pub use cgroup::CgroupResolver;
 pub use placement::{Container, Manager, Placement, Runtime};
+pub use pods::{PodNames, Pods};
 pub use procfs::{Procfs, ProcfsError};
 pub use program::Program;
 pub use responsible::Rule;
@@ -86,6 +88,8 @@ pub struct Process {
     pub cgroup: Option<Box<[u8]>>,
     /// What that path says.
     pub placement: Placement,
+    /// What people call the pod and its container.
+    pub pod_names: Option<PodNames>,
     /// What the command line says that it runs.
     pub program: Program,
     /// The parents, nearest first.
@@ -254,11 +258,26 @@ pub struct Roots {
     pub procfs: PathBuf,
     /// The root of the cgroup v2 hierarchy, where one is mounted.
     pub cgroup: Option<PathBuf>,
+    /// The folder with the kubelet's `pods` and `containers`.
+    pub kubelet_logs: PathBuf,
 }
 
 impl Default for Roots {
     fn default() -> Self {
-        Self { procfs: PathBuf::from("/proc"), cgroup: cgroup::find_mount(Path::new("/proc")) }
+        Self::below(Path::new("/"))
+    }
+}
+
+impl Roots {
+    /// Takes the host's file systems as they lie below a folder, such as its root mounted into a
+    /// container.
+    pub fn below(host: &Path) -> Self {
+        let procfs = host.join("proc");
+        Self {
+            cgroup: cgroup::find_mount_below(&procfs, host),
+            procfs,
+            kubelet_logs: host.join("var/log"),
+        }
     }
 }
 
@@ -272,6 +291,7 @@ pub struct Processes {
     cgroups: Option<CgroupResolver>,
     users: Users,
     parents: Parents,
+    pods: Pods,
     cache: ProcessCache,
 }
 
@@ -288,6 +308,7 @@ impl Processes {
             cgroups: roots.cgroup.as_deref().and_then(|root| CgroupResolver::open(root).ok()),
             users: Users::default(),
             parents: Parents::default(),
+            pods: Pods::new(&roots.kubelet_logs),
             cache: ProcessCache::default(),
         })
     }
@@ -306,6 +327,10 @@ impl Processes {
             self.cgroups.as_mut(),
             &mut self.users,
         );
+        if let Some(pod) = process.placement.pod.as_deref() {
+            let container = process.placement.container.as_ref().map(|found| &*found.id);
+            process.pod_names = self.pods.names(pod, container, record.time());
+        }
         let is_whole = self.parents.complete(&mut process, record, &self.procfs);
         process.responsible = lineage::responsible(&process, is_whole);
         let process = Arc::new(process);

@@ -108,6 +108,7 @@ impl<'a> Record<'a> {
             cgroup_id: (snapshot.cgroup != 0).then_some(snapshot.cgroup),
             cgroup: None,
             placement: Placement::default(),
+            pod_names: None,
             ancestors: ancestors.map(ancestor).collect(),
             responsible: None,
             netns: present(snapshot.ends.netns),
