@@ -31,7 +31,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Audit this host live, one line a request
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Say what this host allows, what is missing, what that costs and what to do
     Check(CheckArguments),
     /// Audit a simulated service with IMDSv1 and IMDSv2 callers, in a private network

@@ -33,12 +33,15 @@ pub struct PodNames {
     pub container: Option<Box<[u8]>>,
 }
 
+/// A pod's uid and a container's id; empty where there is none.
+type Asked = (Box<[u8]>, Box<[u8]>);
+
 /// The kubelet's log folders.
 #[derive(Debug)]
 pub struct Pods {
     /// The folder that has `pods` and `containers` in it.
     logs: PathBuf,
-    known: LruCache<(Box<[u8]>, Box<[u8]>), (Option<PodNames>, u64)>,
+    known: LruCache<Asked, (Option<PodNames>, u64)>,
 }
 
 impl Pods {
