@@ -12,12 +12,14 @@ use crate::toolchain::{Compiler, Linker, Pins, Toolchain};
 use crate::workspace::Workspace;
 
 /// The programs that the end-to-end tests call, each with Debian's package for it.
-const TEST_PROGRAMS: [(&str, &str); 5] = [
+const TEST_PROGRAMS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("curl", "curl"),
     ("wget", "wget"),
     ("perl", "perl"),
     ("python3", "python3"),
+    ("podman", "podman"),
+    ("crun", "crun"),
 ];
 
 /// Prepares the machine for a build and prints what it found.

@@ -4,6 +4,7 @@
 mod bad_input;
 mod clients;
 mod connections;
+mod containers;
 mod load;
 mod output;
 mod processes;
