@@ -5,6 +5,7 @@ mod bad_input;
 mod clients;
 mod connections;
 mod containers;
+mod hostile;
 mod load;
 mod output;
 mod processes;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{CLIENT, GET_V1, PUT, SERVICE};
 
-const SHORT_LIVED: usize = 500;
+const SHORT_LIVED: usize = 1_000;
 const AT_ONCE: usize = 8;
 
 #[test]
