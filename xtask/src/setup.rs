@@ -13,7 +13,7 @@ use crate::toolchain::{Compiler, Linker, Pins, Toolchain};
 use crate::workspace::Workspace;
 
 /// The programs that the end-to-end tests call, each with Debian's package for it.
-const TEST_PROGRAMS: [(&str, &str); 7] = [
+const TEST_PROGRAMS: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("curl", "curl"),
     ("wget", "wget"),
@@ -21,6 +21,8 @@ const TEST_PROGRAMS: [(&str, &str); 7] = [
     ("python3", "python3"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("podman", "podman"),
+    ("crun", "crun"),
 ];
 
 /// Prepares the machine for a build and prints what it found.

@@ -7,12 +7,14 @@ use std::time::Duration;
 use imds_audit_ebpf::{COMM_LENGTH, Task};
 
 use super::advice::Advice;
-use super::build::{self, Answer, Found, FoundAncestor, Head, Seen, Way};
+use super::build::{
+    self, Answer, Found, FoundAncestor, FoundPod, FoundResponsible, Head, Seen, Way,
+};
 use super::class::Class;
 use super::diagnosis::{Diagnostician, ProcessKey};
 use super::event::{
-    Attribution, Body, Connection, ConnectionEvent, ConnectionFate, Event, Process as ProcessPart,
-    RequestEvent, Time, UnknownReason,
+    Attribution, Body, Connection, ConnectionEvent, ConnectionFate, Event, Manager,
+    Process as ProcessPart, RequestEvent, Rule, Time, UnknownReason,
 };
 use super::people::{Actor, People};
 use super::token::TokenHasher;
@@ -51,6 +53,8 @@ pub struct Auditor {
     hasher: TokenHasher,
     diagnostician: Diagnostician,
     clock: Clock,
+    /// The host's network namespace.
+    host_netns: Option<u32>,
     findings: Vec<Finding>,
 }
 
@@ -64,6 +68,7 @@ impl Auditor {
             hasher: TokenHasher::new(),
             diagnostician: Diagnostician::default(),
             clock,
+            host_netns: None,
             findings: Vec::new(),
         }
     }
@@ -75,6 +80,7 @@ impl Auditor {
 
     /// Sets which network namespace is the host's, which tells who is behind a hop.
     pub fn set_host_netns(&mut self, netns: Option<u32>) {
+        self.host_netns = netns;
         self.diagnostician.set_host_netns(netns);
     }
 
@@ -216,7 +222,7 @@ impl Auditor {
         };
         let seen = Seen {
             time: self.clock.time(*started),
-            way: way(ends),
+            way: self.way(ends),
             head: match head {
                 Ok(head) => {
                     Ok(Head { method: head.method(), target: head.target(), headers: &headers })
@@ -246,10 +252,20 @@ impl Auditor {
                 },
                 duration_us: Some(build::microseconds(since(unused.opened, unused.ended))),
             },
-            network: build::network(&way(&unused.ends), None),
+            network: build::network(&self.way(&unused.ends), None),
             process: self.process(actor.as_ref(), attribution),
         };
         Event::from(Body::from(event))
+    }
+
+    fn way(&self, ends: &Ends) -> Way {
+        Way {
+            source: ends.source,
+            endpoint: ends.endpoint,
+            mapped: ends.mapped,
+            netns: ends.netns,
+            host_network: ends.netns.zip(self.host_netns).map(|(caller, host)| caller == host),
+        }
     }
 
     fn process(&self, actor: Option<&Actor>, attribution: Attribution) -> ProcessPart {
@@ -259,10 +275,6 @@ impl Auditor {
 
 fn since(from: Timestamp, to: Timestamp) -> Duration {
     Duration::from_nanos(to.0.saturating_sub(from.0))
-}
-
-fn way(ends: &Ends) -> Way {
-    Way { source: ends.source, endpoint: ends.endpoint, mapped: ends.mapped, netns: ends.netns }
 }
 
 fn reason(why: Unreadable) -> UnknownReason {
@@ -300,6 +312,10 @@ fn with_found<T>(actor: Option<&Actor>, clock: Clock, build: impl FnOnce(&Found<
             args: args.as_deref(),
         })
         .collect();
+    let responsible = process.responsible.as_ref();
+    let responsible_args: Option<Vec<&[u8]>> = responsible
+        .and_then(|found| found.arguments.as_ref())
+        .map(|arguments| arguments.iter().collect());
     let placement = &process.placement;
     build(&Found {
         pid: Some(task.pid),
@@ -315,13 +331,44 @@ fn with_found<T>(actor: Option<&Actor>, clock: Clock, build: impl FnOnce(&Found<
         namespace_pid: process.namespace_pid.filter(|&pid| pid != task.pid),
         start_time: process.start_time.map(|time| clock.time(Timestamp(time))),
         ancestors: &ancestors,
+        responsible: responsible.map(|found| FoundResponsible {
+            pid: found.pid,
+            name: found.name.as_deref(),
+            script: found.script.as_deref(),
+            args: responsible_args.as_deref(),
+            rule: rule(found.rule),
+        }),
         cgroup: process.cgroup.as_deref(),
         unit: placement.unit.as_deref(),
+        slice: placement.slice.as_deref(),
+        manager: placement.manager.map(|manager| match manager {
+            crate::process::Manager::System => Manager::System,
+            crate::process::Manager::User => Manager::User,
+        }),
         container: placement.container.as_ref().map(|container| {
             (&*container.id, container.runtime.map(|runtime| runtime.name().as_bytes()))
         }),
-        pod: placement.pod.as_deref(),
+        pod: placement.pod.as_deref().map(|uid| FoundPod {
+            uid,
+            namespace: process.pod_names.as_ref().map(|names| &*names.namespace),
+            name: process.pod_names.as_ref().map(|names| &*names.name),
+            container: process.pod_names.as_ref().and_then(|names| names.container.as_deref()),
+        }),
     })
+}
+
+fn rule(rule: crate::process::Rule) -> Rule {
+    use crate::process::Rule as Found;
+    match rule {
+        Found::Script => Rule::Script,
+        Found::Module => Rule::Module,
+        Found::Class => Rule::Class,
+        Found::Jar => Rule::Jar,
+        Found::Command => Rule::Command,
+        Found::Unit => Rule::Unit,
+        Found::Container => Rule::Container,
+        Found::Caller => Rule::Caller,
+    }
 }
 
 /// What a segment alone tells of its writer.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::class::{self, Outcome, TOKEN_HEADER, Verdict};
 use super::client::Client;
 use super::event::{
-    Ancestor, Attribution, Container, Family, Http, Imds, LossProcess, Network, Pod, Process,
-    RequestEvent, Time, UnknownReason,
+    Ancestor, Attribution, Container, Family, Http, Imds, LossProcess, Manager, Network, Pod,
+    Process, RequestEvent, Responsible, Rule, Time, UnknownReason,
 };
 use super::limit::{self, bound};
 use super::redact;
@@ -39,6 +39,8 @@ pub struct Way {
     pub mapped: bool,
     /// The caller's network namespace.
     pub netns: Option<u32>,
+    /// Whether that is the host's.
+    pub host_network: Option<bool>,
 }
 
 /// A request's header block.
@@ -97,14 +99,48 @@ pub struct Found<'a> {
     pub start_time: Option<Time>,
     /// The parents, nearest first.
     pub ancestors: &'a [FoundAncestor<'a>],
+    /// Who answers for it.
+    pub responsible: Option<FoundResponsible<'a>>,
     /// The cgroup path.
     pub cgroup: Option<&'a [u8]>,
     /// The systemd unit.
     pub unit: Option<&'a [u8]>,
+    /// The slice.
+    pub slice: Option<&'a [u8]>,
+    /// Whose systemd runs the unit.
+    pub manager: Option<Manager>,
     /// The container's id and what runs it.
     pub container: Option<(&'a [u8], Option<&'a [u8]>)>,
-    /// The pod's unique id.
-    pub pod: Option<&'a [u8]>,
+    /// The pod.
+    pub pod: Option<FoundPod<'a>>,
+}
+
+/// A pod.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FoundPod<'a> {
+    /// Its unique id.
+    pub uid: &'a [u8],
+    /// Its namespace.
+    pub namespace: Option<&'a [u8]>,
+    /// Its name.
+    pub name: Option<&'a [u8]>,
+    /// The name of the container in it.
+    pub container: Option<&'a [u8]>,
+}
+
+/// The process that answers for another one.
+#[derive(Clone, Copy, Debug)]
+pub struct FoundResponsible<'a> {
+    /// The process.
+    pub pid: u32,
+    /// Its name.
+    pub name: Option<&'a [u8]>,
+    /// The script, module, class or archive that it runs.
+    pub script: Option<&'a [u8]>,
+    /// Its arguments.
+    pub args: Option<&'a [&'a [u8]]>,
+    /// Why it is this one.
+    pub rule: Rule,
 }
 
 /// A parent of a process.
@@ -196,6 +232,7 @@ pub fn network(way: &Way, ttl: Option<u8>) -> Network {
         source: way.source.map(|source| source.to_string()),
         response_ttl: ttl,
         netns: way.netns,
+        host_network: way.host_network,
         mapped: way.mapped,
     }
 }
@@ -266,12 +303,26 @@ impl Clean<'_> {
                 .take(bound::ANCESTORS)
                 .map(|ancestor| self.ancestor(ancestor))
                 .collect(),
+            responsible: found.responsible.map(|found| Responsible {
+                pid: found.pid,
+                name: found.name.map(name),
+                script: found.script.map(|script| self.text(script, bound::FILE)),
+                args: found.args.map(|args| self.arguments(args, bound::ANCESTOR_ARGUMENTS).0),
+                rule: found.rule,
+            }),
             cgroup: found.cgroup.map(|cgroup| self.text(cgroup, bound::FILE)),
             unit: found.unit.map(name),
+            slice: found.slice.map(name),
+            manager: found.manager,
             container: found
                 .container
                 .map(|(id, runtime)| Container { id: name(id), runtime: runtime.map(name) }),
-            pod: found.pod.map(|uid| Pod { uid: name(uid) }),
+            pod: found.pod.map(|pod| Pod {
+                uid: name(pod.uid),
+                namespace: pod.namespace.map(name),
+                name: pod.name.map(name),
+                container: pod.container.map(name),
+            }),
         }
     }
 

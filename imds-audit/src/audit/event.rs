@@ -211,6 +211,9 @@ pub struct Network {
     pub response_ttl: Option<u8>,
     /// The inode number of the caller's network namespace.
     pub netns: Option<u32>,
+    /// Whether that is the host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_network: Option<bool>,
     /// The socket is an IPv6 one that carries IPv4, as Java's are.
     #[serde(skip_serializing_if = "is_false")]
     #[schemars(default)]
@@ -263,10 +266,19 @@ pub struct Process {
     pub attribution: Attribution,
     /// Its parents, nearest first.
     pub ancestors: Vec<Ancestor>,
+    /// Who answers for what it does: itself or an ancestor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub responsible: Option<Responsible>,
     /// Its cgroup v2 path.
     pub cgroup: Option<String>,
     /// Its systemd unit.
     pub unit: Option<String>,
+    /// The slice that the unit is in, or that it is in itself where there is no unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice: Option<String>,
+    /// Whose systemd runs the unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manager: Option<Manager>,
     /// Its container.
     pub container: Option<Container>,
     /// Its pod.
@@ -298,6 +310,53 @@ pub struct Ancestor {
     pub args: Option<Vec<String>>,
 }
 
+/// The process that answers for a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Responsible {
+    /// The process in the initial pid namespace.
+    pub pid: u32,
+    /// Its name.
+    pub name: Option<String>,
+    /// The script, module, class or archive that it runs, as its command line names it.
+    pub script: Option<String>,
+    /// Its arguments.
+    pub args: Option<Vec<String>>,
+    /// Why it is this one.
+    pub rule: Rule,
+}
+
+/// Why a process answers for a request. The first that applies names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// It is the nearest one that runs a file in a shell or an interpreter.
+    Script,
+    /// It is the nearest one that runs a module in an interpreter.
+    Module,
+    /// It is the nearest one that runs a class in a Java virtual machine.
+    Class,
+    /// It is the nearest one that runs an archive in a Java virtual machine.
+    Jar,
+    /// It runs commands from its command line or its input.
+    Command,
+    /// It is the main process of the unit.
+    Unit,
+    /// It is the first process of the container.
+    Container,
+    /// It made the request itself, and nothing else is known to answer for it.
+    Caller,
+}
+
+/// A systemd that runs units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Manager {
+    /// The host's, or a container's own.
+    System,
+    /// A user's.
+    User,
+}
+
 /// A container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Container {
@@ -312,6 +371,15 @@ pub struct Container {
 pub struct Pod {
     /// Its unique id.
     pub uid: String,
+    /// Its namespace, as the kubelet's log folders name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Its name, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The name of the container in it, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
 }
 
 /// A connection over which no request was sent.

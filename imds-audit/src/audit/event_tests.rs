@@ -22,6 +22,7 @@ pub(crate) fn request(headers: &[(&[u8], &[u8])], args: &[&[u8]]) -> RequestEven
             endpoint: "169.254.169.254:80".parse().unwrap(),
             mapped: false,
             netns: Some(4_026_531_840),
+            host_network: None,
         },
         head: Ok(Head {
             method: b"GET",
@@ -100,6 +101,7 @@ fn a_request_that_is_no_http_has_a_reason_and_no_version() {
             endpoint: "[fd00:ec2::254]:80".parse().unwrap(),
             mapped: false,
             netns: None,
+            host_network: None,
         },
         head: Err(UnknownReason::NotHttp),
         answer: Answer::Nothing,

@@ -8,7 +8,7 @@ use super::{
     check::CheckArguments,
     demo::{CallerArguments, DemoArguments},
 };
-use crate::output::filter::Only;
+use crate::{output::filter::Only, process::Roots};
 
 /// Where the instance metadata service answers, if nothing else is asked for: its IPv4 and its
 /// IPv6 address (EC2 User Guide, "Access instance metadata").
@@ -31,7 +31,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Audit this host live, one line a request
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Say what this host allows, what is missing, what that costs and what to do
     Check(CheckArguments),
     /// Audit a simulated service with IMDSv1 and IMDSv2 callers, in a private network
@@ -82,9 +82,23 @@ pub struct RunArguments {
     #[arg(long, value_name = "BYTES", default_value_t = 2 << 20, value_parser = parse_ring_size)]
     pub ring_size: u32,
 
-    /// Where the host's procfs is mounted, for an audit from inside a container
-    #[arg(long, value_name = "DIR", default_value = "/proc")]
-    pub procfs: PathBuf,
+    /// Where the host's root is mounted, for an audit from inside a container; its procfs, its
+    /// cgroups and the kubelet's log folders are looked for below it
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub host_root: PathBuf,
+
+    /// Where the host's procfs is mounted, if not in the host's root
+    #[arg(long, value_name = "DIR")]
+    pub procfs: Option<PathBuf>,
+
+    /// Where the host's cgroup v2 hierarchy is mounted, if not in the host's root
+    #[arg(long, value_name = "DIR")]
+    pub cgroup: Option<PathBuf>,
+
+    /// The folder with the kubelet's log folders `pods` and `containers`, if not /var/log in the
+    /// host's root
+    #[arg(long, value_name = "DIR")]
+    pub kubelet_logs: Option<PathBuf>,
 
     /// Tell more on standard error; twice: the kernel half's own log too
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -92,6 +106,16 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
+    /// Returns where the host's file systems are.
+    pub fn roots(&self) -> Roots {
+        let roots = Roots::below(&self.host_root);
+        Roots {
+            procfs: self.procfs.clone().unwrap_or(roots.procfs),
+            cgroup: self.cgroup.clone().or(roots.cgroup),
+            kubelet_logs: self.kubelet_logs.clone().unwrap_or(roots.kubelet_logs),
+        }
+    }
+
     /// Returns the audited endpoints.
     pub fn endpoints(&self) -> Vec<SocketAddr> {
         if self.endpoints.is_empty() { default_endpoints() } else { self.endpoints.clone() }

@@ -20,7 +20,6 @@ use crate::{
         writer::Writer,
     },
     probe::loader::Options,
-    process::Roots,
 };
 
 /// Audits until a signal comes or the time is over, and tells the summary.
@@ -38,8 +37,7 @@ pub async fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         log_level: if arguments.verbose >= 2 { KERNEL_LOG_LEVEL } else { 0 },
         ..Options::default()
     };
-    let roots = Roots { procfs: arguments.procfs.clone(), ..Roots::default() };
-    let session = Session::start(&options, &roots, sink)?;
+    let session = Session::start(&options, &arguments.roots(), sink)?;
     let mut is_met = false;
     let watch = |event: &Event| {
         is_met |= arguments.fail_on.as_ref().is_some_and(|classes| is_request_of(classes, event));

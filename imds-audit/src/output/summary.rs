@@ -1,6 +1,6 @@
 //! The closing summary: who still uses IMDSv1, why, and what was not seen.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ struct CallerKey {
 
 #[derive(Debug)]
 struct Caller {
-    classes: HashMap<Class, u64>,
+    classes: BTreeMap<Class, BTreeMap<Outcome, u64>>,
     v1_served: u64,
     resources: BTreeSet<Resource>,
     first: Time,
@@ -101,15 +101,17 @@ impl Summary {
             return;
         }
         let caller = self.callers.entry(key).or_insert_with(|| Caller {
-            classes: HashMap::new(),
+            classes: BTreeMap::new(),
             v1_served: 0,
             resources: BTreeSet::new(),
             first: event.time,
             last: event.time,
             advice: None,
         });
-        *caller.classes.entry(event.imds.class).or_default() += 1;
-        caller.v1_served += u64::from(served);
+        let outcomes = caller.classes.entry(event.imds.class).or_default();
+        let count = outcomes.entry(event.imds.outcome).or_default();
+        *count = count.saturating_add(1);
+        caller.v1_served = caller.v1_served.saturating_add(u64::from(served));
         caller.resources.extend(event.imds.resource);
         caller.first = caller.first.min(event.time);
         caller.last = caller.last.max(event.time);
@@ -168,9 +170,12 @@ impl Summary {
         writeln!(page, "  {}  {}{home}", key.name, key.command)?;
         let classes: Vec<String> = Class::ALL
             .into_iter()
-            .map(|class| (class, caller.of_class(class)))
-            .filter(|(_, count)| *count > 0)
-            .map(|(class, count)| format!("{class} {count}"))
+            .filter_map(|class| Some((class, caller.classes.get(&class)?)))
+            .map(|(class, outcomes)| {
+                let counts: Vec<String> =
+                    outcomes.iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
+                format!("{class}: {}", counts.join(", "))
+            })
             .collect();
         let resources: Vec<&str> = caller.resources.iter().map(|r| r.name()).collect();
         let resources = match resources.as_slice() {
@@ -178,7 +183,7 @@ impl Summary {
             names => format!("; {}", names.join(", ")),
         };
         let (first, last) = (short(caller.first), short(caller.last));
-        writeln!(page, "    {}{resources}; {first} to {last}", classes.join(", "))?;
+        writeln!(page, "    {}{resources}; {first} to {last}", classes.join("; "))?;
         let Some(advice) = &caller.advice else { return Ok(()) };
         writeln!(page, "    {}", printable::escape(&advice.reason))?;
         writeln!(page, "    → {}", printable::escape(&advice.text))?;
@@ -231,15 +236,25 @@ impl Summary {
 
 impl Caller {
     fn of_class(&self, class: Class) -> u64 {
-        self.classes.get(&class).copied().unwrap_or(0)
+        let outcomes = self.classes.get(&class).map(BTreeMap::values);
+        outcomes.into_iter().flatten().fold(0, |sum, count| sum.saturating_add(*count))
     }
 }
 
 impl CallerKey {
     fn new(process: &Process) -> Self {
         let home = text::home(process);
-        let name = process.name.as_deref().map_or_else(|| "?".to_owned(), printable::word);
-        let args = process.args.as_deref().unwrap_or_default();
+        // Who answers for the requests is one caller, whichever tools it calls for them.
+        let (name, script, args) = match &process.responsible {
+            Some(found) => (&found.name, &found.script, &found.args),
+            None => (&process.name, &None, &process.args),
+        };
+        let name = name.as_deref().map_or_else(|| "?".to_owned(), printable::word);
+        let name = match script {
+            Some(script) => printable::word(script),
+            None => name,
+        };
+        let args = args.as_deref().unwrap_or_default();
         Self { name, command: printable::shorten(&printable::command(args), COMMAND), home }
     }
 }
@@ -250,120 +265,5 @@ fn short(time: Time) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::audit::diagnosis::Diagnosis;
-    use crate::audit::event::{LossEvent, LossUnit, tests};
-
-    fn request(class: Class, outcome: Outcome, name: &str) -> Event {
-        let mut event = tests::example();
-        event.imds.class = class;
-        event.imds.outcome = outcome;
-        event.process.name = Some(name.to_owned());
-        if class == Class::V1 {
-            event.advice = Some(Advice::new(Diagnosis::NeverAsks, &event));
-        }
-        event.into()
-    }
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    #[test]
-    fn the_summary_names_who_uses_version_1_and_what_to_do() {
-        let mut summary = Summary::default();
-        summary.add(&request(Class::V2, Outcome::Served, "java"));
-        summary.add(&request(Class::V1, Outcome::Served, "curl"));
-        summary.add(&request(Class::V1, Outcome::Rejected, "curl"));
-        let expected = "\
-requests: 3
-  v1              served 1, rejected 1
-  v2              served 1
-MetadataNoToken: 1
-MetadataNoTokenRejected: 1
-callers:
-  curl  curl -s http://169.254.169.254/x  (refresh.service)
-    v1 2; credentials; 2026-11-22T01:02:03Z to 2026-11-22T01:02:03Z
-    never asks for a token
-    → let what uses curl ask for a token and send it with the request, as the command does
-      TOKEN=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 21600' \
-http://169.254.169.254/latest/api/token) && \
-curl -H \"X-aws-ec2-metadata-token: $TOKEN\" -s http://169.254.169.254/x
-  java  curl -s http://169.254.169.254/x  (refresh.service)
-    v2 1; credentials; 2026-11-22T01:02:03Z to 2026-11-22T01:02:03Z
-in 1h 1 IMDSv1 request was served, to 1 caller; nothing was lost or unobserved
-";
-        assert_eq!(summary.render(HOUR), expected);
-    }
-
-    #[test]
-    fn losses_and_unknown_requests_make_the_verdict_uncertain() {
-        let mut summary = Summary::default();
-        summary.add(&request(Class::Unknown, Outcome::Unobserved, "x"));
-        let time = tests::example().time;
-        let loss =
-            Loss { reason: "ring-full".into(), what: LossUnit::Records, count: 7, process: None };
-        summary.add(&Event::from(Body::Loss(LossEvent { time, loss })));
-        let page = summary.render(HOUR);
-        assert!(page.contains("lost: 7 records (ring-full)\n"), "{page}");
-        assert!(
-            page.ends_with(
-                "in 1h no IMDSv1 request was served; \
-             not certain: 7 losses, 1 requests of unknown class\n"
-            ),
-            "{page}"
-        );
-    }
-
-    #[test]
-    fn advice_stands_once_a_caller_and_is_that_on_its_latest_v1_request() {
-        let mut summary = Summary::default();
-        summary.add(&request(Class::V1, Outcome::Served, "curl"));
-        let Body::Request(mut fallback) = request(Class::V1, Outcome::Served, "curl").body else {
-            unreachable!()
-        };
-        let refused = Diagnosis::Refused { outcome: Outcome::Forbidden };
-        fallback.advice = Some(Advice::new(refused, &fallback));
-        summary.add(&Event::from(Body::Request(fallback)));
-        summary.add(&request(Class::V2, Outcome::Served, "curl"));
-        let page = summary.render(HOUR);
-        assert!(page.contains("is refused (forbidden) and falls back"), "{page}");
-        assert_eq!(page.matches('→').count(), 1, "{page}");
-    }
-
-    #[test]
-    fn no_advice_forges_a_line() {
-        let mut summary = Summary::default();
-        let Body::Request(mut event) = request(Class::V1, Outcome::Served, "curl").body else {
-            unreachable!()
-        };
-        let forged = "x\nin 1h no IMDSv1 request was served";
-        event.advice = event.advice.map(|advice| Advice {
-            reason: forged.into(),
-            text: forged.into(),
-            command: Some(forged.into()),
-            ..advice
-        });
-        summary.add(&Event::from(Body::Request(event)));
-        let page = summary.render(HOUR);
-        assert_eq!(page.matches(r"x\nin 1h no").count(), 3, "{page}");
-        assert!(!page.lines().any(|line| line.starts_with("in 1h no")), "{page}");
-    }
-
-    #[test]
-    fn a_flood_of_callers_is_counted_together() {
-        let mut summary = Summary::default();
-        for number in 0..MAX_CALLERS + 10 {
-            summary.add(&request(Class::V1, Outcome::Served, &number.to_string()));
-        }
-        let page = summary.render(HOUR);
-        assert!(page.contains("  other callers: 10 requests, 10 of them v1\n"));
-        assert!(page.contains("to more than 4096 callers"));
-    }
-
-    #[test]
-    fn no_name_forges_a_line() {
-        let mut summary = Summary::default();
-        summary.add(&request(Class::V2, Outcome::Served, "a\nin 1h no IMDSv1"));
-        assert!(summary.render(HOUR).contains(r"  'a\nin 1h no IMDSv1'  curl"));
-    }
-}
+#[path = "summary_tests.rs"]
+mod tests;

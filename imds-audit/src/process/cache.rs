@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imds_audit_ebpf::ProcessKey;
 use lru::LruCache;
 
-use super::{Ancestor, Arguments, Executable, Process};
+use super::{Ancestor, Arguments, Executable, Placement, Process};
 
 /// The largest number of processes kept.
 pub const MAX_PROCESSES: usize = 1024;
@@ -52,13 +52,19 @@ fn weight(process: &Process) -> usize {
     let ancestors: usize = process
         .ancestors
         .iter()
-        .map(|Ancestor { name, exe, arguments, .. }| {
-            size_of::<Ancestor>() + name.len() + parts(exe.as_ref(), arguments.as_ref())
+        .map(|Ancestor { name, exe, arguments, program, placement, .. }| {
+            size_of::<Ancestor>()
+                + name.len()
+                + parts(exe.as_ref(), arguments.as_ref())
+                + program.name().map_or(0, <[u8]>::len)
+                + placement.as_ref().map_or(0, Placement::len)
         })
         .sum();
     size_of::<Process>()
         + parts(process.exe.as_ref(), process.arguments.as_ref())
         + process.cgroup.as_ref().map_or(0, |path| 2 * path.len())
+        // The script's name is held twice: as what runs and as what answers for it.
+        + 2 * process.program.name().map_or(0, <[u8]>::len)
         + ancestors
 }
 

@@ -106,18 +106,26 @@ fn link(folder: &OwnedFd) -> Option<Vec<u8>> {
     Some(readlinkat(CWD, name, Vec::new()).ok()?.into_bytes())
 }
 
-/// Finds where the cgroup v2 hierarchy is mounted.
-pub fn find_mount(procfs: &Path) -> Option<PathBuf> {
+/// Finds where the cgroup v2 hierarchy is mounted: below the host's root if there, else anywhere.
+pub fn find_mount_below(procfs: &Path, host: &Path) -> Option<PathBuf> {
+    let mounts = mounts(procfs);
+    let below = mounts.iter().find(|path| path.starts_with(host));
+    below.or(mounts.first()).cloned()
+}
+
+/// Finds every mount of the cgroup v2 hierarchy.
+fn mounts(procfs: &Path) -> Vec<PathBuf> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let mounts = openat(CWD, procfs.join("self/mounts"), flags, Mode::empty()).ok()?;
-    let mounts = read_to_end(mounts.as_fd(), MAX_MOUNTS).ok()?;
-    mounts.split(|&byte| byte == b'\n').find_map(|line| {
+    let read = openat(CWD, procfs.join("self/mounts"), flags, Mode::empty())
+        .and_then(|mounts| read_to_end(mounts.as_fd(), MAX_MOUNTS));
+    let mount = |line: &[u8]| {
         let mut fields = line.split(|&byte| byte == b' ');
         let path = fields.nth(1)?;
         // An escaped path (a blank in it) is none that a system mounts its cgroups at.
         (fields.next()? == b"cgroup2" && !path.contains(&b'\\'))
             .then(|| PathBuf::from(OsStr::from_bytes(path)))
-    })
+    };
+    read.unwrap_or_default().split(|&byte| byte == b'\n').filter_map(mount).collect()
 }
 
 /// Picks, from the path of the record's cgroup and the memberships in `/proc/PID/cgroup`, the
@@ -164,7 +172,7 @@ mod tests {
     impl Cgroup {
         /// Makes one; `None`, loudly, where this process may not.
         fn new(name: &str) -> Option<(Self, PathBuf)> {
-            let root = find_mount(Path::new("/proc"));
+            let root = find_mount_below(Path::new("/proc"), Path::new("/"));
             let Some(root) = root.filter(|_| rustix::process::geteuid().is_root()) else {
                 eprintln!("SKIPPED: needs root and a mounted cgroup v2 hierarchy");
                 return None;

@@ -1,13 +1,13 @@
 //! Adds to a process what procfs and the cgroup file system have of it.
 
 use super::cgroup;
+use super::lineage::{self, Parents};
 use super::procfs::{ProcessFolder, Procfs};
 use super::snapshot::Record;
 use super::stat::Stat;
 use super::users::Users;
 use super::{
-    Ancestor, Arguments, Completion, Executable, MAX_ANCESTOR_ARGUMENT_BYTES, MAX_ARGUMENT_BYTES,
-    Placement, Process,
+    Arguments, Completion, Executable, MAX_COMMAND_LINE, Placement, Process, Program, Reword,
 };
 
 /// What is asked of the thread that reads procfs.
@@ -16,15 +16,21 @@ pub struct Question {
     pub record: Vec<u8>,
     /// The path of its cgroup, where it is known.
     pub resolved: Option<Box<[u8]>>,
+    /// How command lines are changed before they are kept.
+    pub reword: Reword,
 }
 
 /// Makes what answers questions about processes.
 pub fn answers(procfs: Procfs) -> impl FnMut(Question) -> Option<Process> {
     let mut users = Users::default();
+    let mut parents = Parents::default();
     move |question| {
         let record = Record::parse(&question.record).ok()?;
         let mut process = record.process();
         complete(&mut process, &record, question.resolved.as_deref(), &procfs, &mut users);
+        process.arguments = process.arguments.as_ref().map(question.reword);
+        let is_whole = parents.complete(&mut process, &record, &procfs, question.reword);
+        process.responsible = lineage::responsible(&process, is_whole);
         Some(process)
     }
 }
@@ -52,9 +58,6 @@ fn complete(
     if let Some(found) = found {
         found.add_to(process, record, procfs);
     }
-    for ancestor in &mut process.ancestors {
-        complete_ancestor(ancestor, procfs);
-    }
 }
 
 /// What procfs has of a process, and how certain it is that it is the one.
@@ -81,7 +84,7 @@ impl Found {
         }
         // The command line is compared with the record's, so it is read behind the program.
         let exe = folder.exe();
-        let command_line = folder.command_line(MAX_ARGUMENT_BYTES);
+        let command_line = folder.command_line(MAX_COMMAND_LINE);
         let memberships = folder.cgroup();
         let user = users.name(record.snapshot().uid, folder);
         let again = folder.stat()?;
@@ -110,12 +113,13 @@ impl Found {
             process.exe = Some(executable(path, record.exe_name().as_deref()));
         }
         if let Some((bytes, truncated)) = self.command_line {
+            process.program = Program::of(process.exe.as_ref(), &bytes, truncated);
             process.arguments = Some(Arguments::new(&bytes, truncated));
         }
         if self.completion == Completion::Unverified {
             process.name.get_or_insert(self.stat.name);
             process.start_time.get_or_insert(procfs.time(self.stat.start_ticks));
-            process.ancestors = ancestors(self.stat.parent, procfs);
+            process.ancestors = lineage::ancestors(self.stat.parent, procfs);
         }
     }
 }
@@ -167,7 +171,7 @@ fn is_same_program(
 
 /// Turns the link's text into a path. The kernel marks a deleted file by a word behind its path,
 /// which a file's name may end in as well: the name in the record decides.
-fn executable(link: Vec<u8>, name: Option<&[u8]>) -> Executable {
+pub fn executable(link: Vec<u8>, name: Option<&[u8]>) -> Executable {
     const MARK: &[u8] = b" (deleted)";
     let named = |path: &[u8]| {
         let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
@@ -177,43 +181,6 @@ fn executable(link: Vec<u8>, name: Option<&[u8]>) -> Executable {
         Some(path) if !named(&link) => Executable::Path { path: path.into(), deleted: true },
         _ => Executable::Path { path: link.into(), deleted: false },
     }
-}
-
-/// Adds to an ancestor its program and command line, if it is the same process and has kept its
-/// name, which an `exec` changes.
-fn complete_ancestor(ancestor: &mut Ancestor, procfs: &Procfs) {
-    let Some(folder) = procfs.process(ancestor.pid) else { return };
-    let Some(stat) = folder.stat() else { return };
-    if stat.name != ancestor.name || stat.start_ticks != procfs.ticks(ancestor.start_time) {
-        return;
-    }
-    let exe = folder.exe();
-    let command_line = folder.command_line(MAX_ANCESTOR_ARGUMENT_BYTES);
-    if folder.stat().as_ref() != Some(&stat) {
-        return;
-    }
-    ancestor.exe = exe.map(|link| executable(link, None));
-    ancestor.arguments = command_line
-        .filter(|(bytes, _)| !bytes.is_empty())
-        .map(|(bytes, truncated)| Arguments::new(&bytes, truncated));
-}
-
-/// Walks up from a parent, for a record without ancestors.
-fn ancestors(parent: u32, procfs: &Procfs) -> Vec<Ancestor> {
-    let mut ancestors = Vec::new();
-    let mut pid = parent;
-    while pid != 0 && ancestors.len() < imds_audit_ebpf::MAX_ANCESTORS {
-        let Some(stat) = procfs.process(pid).and_then(|folder| folder.stat()) else { break };
-        ancestors.push(Ancestor {
-            pid,
-            start_time: procfs.time(stat.start_ticks),
-            name: stat.name,
-            exe: None,
-            arguments: None,
-        });
-        pid = stat.parent;
-    }
-    ancestors
 }
 
 #[cfg(test)]
@@ -260,15 +227,5 @@ mod tests {
         let name = b"a (deleted)";
         assert_eq!(read(b"/bin/a (deleted)", Some(name)), ((*b"/bin/a (deleted)").into(), false));
         assert_eq!(read(b"/bin/a", Some(b"b")), ((*b"/bin/a").into(), false));
-    }
-
-    #[test]
-    fn a_forged_loop_of_parents_ends() {
-        let folder = tempfile::tempdir().unwrap();
-        let fields = ["7"; 49].join(" ");
-        std::fs::create_dir(folder.path().join("7")).unwrap();
-        std::fs::write(folder.path().join("7/stat"), format!("7 (x) S {fields}")).unwrap();
-        let procfs = Procfs::open(folder.path()).unwrap();
-        assert_eq!(ancestors(7, &procfs).len(), imds_audit_ebpf::MAX_ANCESTORS);
     }
 }

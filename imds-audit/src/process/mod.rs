@@ -9,9 +9,13 @@
 mod cache;
 mod cgroup;
 mod completion;
+mod lineage;
 mod patience;
 mod placement;
+mod pods;
 mod procfs;
+mod program;
+mod responsible;
 mod snapshot;
 mod stat;
 mod users;
@@ -27,8 +31,11 @@ use imds_audit_ebpf::{ProcessKey, Task};
 
 pub use cache::{MAX_PROCESSES, MAX_WEIGHT};
 pub use cgroup::CgroupResolver;
-pub use placement::{Container, Placement, Runtime};
+pub use placement::{Container, Manager, Placement, Runtime};
+pub use pods::{PodNames, PodQuestion, Pods};
 pub use procfs::{Procfs, ProcfsError};
+pub use program::Program;
+pub use responsible::Rule;
 pub use snapshot::{Record, RecordError};
 pub use users::Users;
 #[cfg(any(test, fuzzing))]
@@ -42,6 +49,11 @@ use patience::Patience;
 pub const MAX_ARGUMENT_BYTES: usize = 16 * 1024;
 /// The largest number of argument bytes kept of an ancestor; the rest is cut and marked.
 pub const MAX_ANCESTOR_ARGUMENT_BYTES: usize = 2048;
+/// The largest number of bytes of a command line that is read to find what runs: a Java virtual
+/// machine's class stands behind its class path. Linux allows one argument of this length.
+const MAX_COMMAND_LINE: usize = 128 * 1024;
+/// The largest number of ancestors known of a process.
+const MAX_ANCESTORS: usize = 16;
 /// The largest number of arguments kept of a process; the rest is cut and marked.
 pub const MAX_ARGUMENT_COUNT: usize = 4096;
 /// More empty arguments than this at the end are the padding of a rewritten command line.
@@ -80,8 +92,14 @@ pub struct Process {
     pub cgroup: Option<Box<[u8]>>,
     /// What that path says.
     pub placement: Placement,
+    /// What people call the pod and its container.
+    pub pod_names: Option<PodNames>,
+    /// What the command line says that it runs.
+    pub program: Program,
     /// The parents, nearest first.
     pub ancestors: Vec<Ancestor>,
+    /// Who answers for what the process does: itself or an ancestor.
+    pub responsible: Option<Responsible>,
     /// The inode number of the socket's network namespace.
     pub netns: Option<u32>,
     /// How much of this procfs told.
@@ -95,12 +113,33 @@ pub struct Ancestor {
     pub pid: u32,
     /// When it started, in nanoseconds since boot.
     pub start_time: u64,
+    /// How often it had called `exec`; 0 where that is not known.
+    pub exec_id: u64,
     /// Its name (`comm`).
     pub name: Box<[u8]>,
     /// Its program, where it was still running.
     pub exe: Option<Executable>,
     /// Its command line, where it was still running.
     pub arguments: Option<Arguments>,
+    /// What that says that it runs.
+    pub program: Program,
+    /// Where it ran; `None` where that was not to be found out.
+    pub placement: Option<Placement>,
+}
+
+/// The process that answers for what another one does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Responsible {
+    /// The process in the initial pid namespace.
+    pub pid: u32,
+    /// Its name (`comm`).
+    pub name: Option<Box<[u8]>>,
+    /// Its command line.
+    pub arguments: Option<Arguments>,
+    /// The script, module, class or archive that it runs.
+    pub script: Option<Box<[u8]>>,
+    /// Why it is this one.
+    pub rule: Rule,
 }
 
 /// How much of a [`Process`] procfs told, and how certain that is.
@@ -241,11 +280,26 @@ pub struct Roots {
     pub procfs: PathBuf,
     /// The root of the cgroup v2 hierarchy, where one is mounted.
     pub cgroup: Option<PathBuf>,
+    /// The folder with the kubelet's `pods` and `containers`.
+    pub kubelet_logs: PathBuf,
 }
 
 impl Default for Roots {
     fn default() -> Self {
-        Self { procfs: PathBuf::from("/proc"), cgroup: cgroup::find_mount(Path::new("/proc")) }
+        Self::below(Path::new("/"))
+    }
+}
+
+impl Roots {
+    /// Takes the host's file systems as they lie below a folder, such as its root mounted into a
+    /// container.
+    pub fn below(host: &Path) -> Self {
+        let procfs = host.join("proc");
+        Self {
+            cgroup: cgroup::find_mount_below(&procfs, host),
+            procfs,
+            kubelet_logs: host.join("var/log"),
+        }
     }
 }
 
@@ -257,6 +311,7 @@ impl Default for Roots {
 pub struct Processes {
     procfs: Patience<Question, Option<Process>>,
     cgroups: Option<CgroupResolver>,
+    pods: Patience<PodQuestion, Option<PodNames>>,
     cache: ProcessCache,
     reword: Reword,
 }
@@ -274,11 +329,16 @@ impl Processes {
     pub fn open(roots: &Roots) -> Result<Self, ProcfsError> {
         let procfs = Procfs::open(&roots.procfs)?;
         let watch = Arc::clone(procfs.watch());
+        let kubelet_logs = roots.kubelet_logs.clone();
         Ok(Self {
             procfs: Patience::new(watch, move |sight| {
                 Box::new(completion::answers(procfs.seen_by(sight)))
             }),
             cgroups: roots.cgroup.as_deref().and_then(|root| CgroupResolver::open(root).ok()),
+            pods: Patience::new(Arc::default(), move |_| {
+                let mut pods = Pods::new(&kubelet_logs);
+                Box::new(move |asked: PodQuestion| pods.names(asked))
+            }),
             cache: ProcessCache::default(),
             reword: Arguments::clone,
         })
@@ -298,24 +358,30 @@ impl Processes {
         }
         let cgroups = self.cgroups.as_mut().zip(record.cgroup_id());
         let resolved = cgroups.and_then(|(cgroups, id)| cgroups.resolve(id));
-        let question = Question { record: record.bytes().to_vec(), resolved: resolved.clone() };
+        let question = Question {
+            record: record.bytes().to_vec(),
+            resolved: resolved.clone(),
+            reword: self.reword,
+        };
         let mut process = self.procfs.ask(question).flatten().unwrap_or_else(|| {
             let mut process = record.process();
+            process.arguments = process.arguments.as_ref().map(self.reword);
             completion::place(&mut process, resolved.as_deref(), b"");
+            process.responsible = lineage::responsible(&process, false);
             process
         });
-        let ancestors = process.ancestors.iter_mut().map(|ancestor| &mut ancestor.arguments);
-        for arguments in ancestors.chain([&mut process.arguments]).flatten() {
-            *arguments = (self.reword)(arguments);
+        if let Some(asked) = PodQuestion::of(&process.placement, record.time()) {
+            process.pod_names = self.pods.ask(asked).flatten();
         }
         let process = Arc::new(process);
         self.cache.insert(key, Arc::clone(&process), record.time());
         process
     }
 
-    /// Returns of how many processes procfs did not tell in time: what only it knows is absent.
+    /// Returns how often procfs or the kubelet's folders did not tell in time: what only they
+    /// know is absent.
     pub const fn late(&self) -> u64 {
-        self.procfs.late()
+        self.procfs.late().saturating_add(self.pods.late())
     }
 
     /// Returns a process that was observed before, unless it has been dropped since.

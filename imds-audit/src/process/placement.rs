@@ -15,6 +15,40 @@ pub struct Placement {
     pub container: Option<Container>,
     /// The uid of the Kubernetes pod; with dashes, but for a static pod's, which has none.
     pub pod: Option<Box<[u8]>>,
+    /// Whose systemd runs the unit; `None` where there is no unit.
+    pub manager: Option<Manager>,
+    /// Whether the unit is one of a systemd inside the container.
+    unit_in_container: bool,
+}
+
+/// A systemd that runs units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Manager {
+    /// The host's, or a container's own.
+    System,
+    /// A user's (user@.service(5)).
+    User,
+}
+
+impl Manager {
+    /// Returns the name that events carry.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+        }
+    }
+}
+
+/// What processes of one unit and one container share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home<'a> {
+    /// The unit.
+    pub unit: Option<&'a [u8]>,
+    /// The container's id.
+    pub container: Option<&'a [u8]>,
+    /// Whether the unit is one of a systemd inside the container.
+    pub unit_in_container: bool,
 }
 
 /// A container.
@@ -81,6 +115,8 @@ impl Placement {
             if is_unit(name) {
                 placement.unit = Some(name.into());
                 placement.slice = slice.map(Into::into);
+                placement.manager = Some(context.manager());
+                placement.unit_in_container = placement.container.is_some();
             } else if named(name, b".slice").is_some() {
                 slice = Some(name);
             }
@@ -90,6 +126,7 @@ impl Placement {
             }
             if let Some(container) = context.container(name) {
                 placement.container = Some(container);
+                placement.unit_in_container = false;
             }
             context.enter(name);
         }
@@ -97,6 +134,23 @@ impl Placement {
             placement.slice = slice.map(Into::into);
         }
         placement
+    }
+
+    /// Returns the number of bytes held.
+    pub(super) fn len(&self) -> usize {
+        let Self { unit, slice, container, pod, manager: _, unit_in_container: _ } = self;
+        let names = [unit, slice, pod].into_iter().flatten();
+        let container = container.as_ref().map(|container| &container.id);
+        names.chain(container).map(|name| name.len()).sum()
+    }
+
+    /// Returns what the process shares with others of its unit and container.
+    pub fn home(&self) -> Home<'_> {
+        Home {
+            unit: self.unit.as_deref(),
+            container: self.container.as_ref().map(|container| &*container.id),
+            unit_in_container: self.unit_in_container,
+        }
     }
 }
 
@@ -106,6 +160,7 @@ struct Context<'a> {
     parent: &'a [u8],
     in_kubepods: bool,
     in_ecs: bool,
+    in_user_manager: bool,
     depth: usize,
 }
 
@@ -113,8 +168,14 @@ impl<'a> Context<'a> {
     fn enter(&mut self, name: &'a [u8]) {
         self.in_kubepods |= name == b"kubepods";
         self.in_ecs |= name == b"ecs" && self.depth == 0;
+        self.in_user_manager |= name.starts_with(b"user@") && name.ends_with(b".service");
         self.parent = name;
         self.depth += 1;
+    }
+
+    /// Returns whose unit a component is: a user manager's stand below its own unit.
+    fn manager(&self) -> Manager {
+        if self.in_user_manager { Manager::User } else { Manager::System }
     }
 
     /// Returns the pod that a component names: a folder `podUID` below `kubepods`, or a slice

@@ -237,3 +237,26 @@ proptest! {
         prop_assert!(placement.container.is_none_or(|container| container.id.len() <= path.len()));
     }
 }
+
+#[test]
+fn a_unit_below_a_user_s_own_manager_is_the_user_s() {
+    // user@.service(5): the manager is a unit of the system's, what it runs stands below it.
+    for (path, expected) in [
+        ("/system.slice/cron.service", Some(Manager::System)),
+        ("/user.slice/user-1000.slice/user@1000.service", Some(Manager::System)),
+        ("/user.slice/user-1000.slice/user@1000.service/app.slice/x.service", Some(Manager::User)),
+        ("/user.slice/user-1000.slice/session-3.scope", Some(Manager::System)),
+        ("/kubepods", None),
+    ] {
+        assert_eq!(Placement::of(path.as_bytes()).manager, expected, "{path}");
+    }
+}
+
+#[test]
+fn a_unit_inside_a_container_is_told_from_the_one_around_it() {
+    let inner = Placement::of(b"/lxc.payload.web/system.slice/ssh.service");
+    assert!(inner.home().unit_in_container);
+    let outer = Placement::of(filled("/system.slice/web.service/libpod-payload-ID").as_bytes());
+    assert!(!outer.home().unit_in_container);
+    assert_eq!(outer.home().unit, Some(&b"web.service"[..]));
+}

@@ -5,7 +5,7 @@ use imds_audit_ebpf::{
 };
 use zerocopy::FromBytes;
 
-use super::{Ancestor, Arguments, Completion, Executable, Placement, Process};
+use super::{Ancestor, Arguments, Completion, Executable, Placement, Process, Program};
 
 /// The kernel's record of a process, with its lengths checked.
 #[derive(Clone, Copy)]
@@ -102,14 +102,16 @@ impl<'a> Record<'a> {
         let main = snapshot.task.pid == snapshot.task.tid;
         let name = text(&snapshot.comm).or_else(|| self.thread_name().filter(|_| main));
         let ancestors = snapshot.ancestors.iter().take(snapshot.ancestor_count as usize);
+        let exe = self.exe_name().map(Executable::FileName);
+        let line = self.argument_bytes().map(|bytes| (bytes, self.arguments_end_early(bytes)));
+        let program = line.map(|(bytes, cut)| Program::of(exe.as_ref(), bytes, cut));
         Process {
             task: snapshot.task,
             thread_name: self.thread_name(),
             name,
-            exe: self.exe_name().map(Executable::FileName),
-            arguments: self
-                .argument_bytes()
-                .map(|bytes| Arguments::new(bytes, self.arguments_end_early(bytes))),
+            exe,
+            arguments: line.map(|(bytes, cut)| Arguments::new(bytes, cut)),
+            program: program.unwrap_or_default(),
             uid: snapshot.uid,
             gid: snapshot.gid,
             user: None,
@@ -118,7 +120,9 @@ impl<'a> Record<'a> {
             cgroup_id: self.cgroup_id(),
             cgroup: None,
             placement: Placement::default(),
+            pod_names: None,
             ancestors: ancestors.map(ancestor).collect(),
+            responsible: None,
             netns: present(snapshot.ends.netns),
             completion: Completion::None,
         }
@@ -161,9 +165,12 @@ fn ancestor(ancestor: &imds_audit_ebpf::Ancestor) -> Ancestor {
     Ancestor {
         pid: ancestor.pid,
         start_time: ancestor.start_time,
+        exec_id: ancestor.exec_id,
         name: text(&ancestor.comm).unwrap_or_default(),
         exe: None,
         arguments: None,
+        program: Program::Unknown,
+        placement: None,
     }
 }
 

@@ -109,7 +109,7 @@ fn unknown_addresses_prove_no_program() {
     let mut snapshot = fixture::empty();
     snapshot.flags = imds_audit_ebpf::snapshot_flags::KERNEL;
     (snapshot.task.pid, snapshot.task.start_time) = (7, 1);
-    let roots = Roots { procfs: folder.path().into(), cgroup: None };
+    let roots = Roots { procfs: folder.path().into(), cgroup: None, ..Roots::default() };
     let process = observe(&mut Processes::open(&roots).unwrap(), snapshot, b"");
     assert_eq!((process.completion, &process.arguments), (Completion::Process, &None));
 }

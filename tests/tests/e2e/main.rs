@@ -4,13 +4,16 @@
 mod bad_input;
 mod clients;
 mod connections;
+mod containers;
 mod diagnosis;
+mod hostile;
 mod load;
 mod loss;
 mod memory;
 mod misread;
 mod output;
 mod processes;
+mod responsible;
 mod ring;
 mod secrets;
 mod send;

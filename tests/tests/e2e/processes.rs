@@ -1,16 +1,19 @@
 //! Who it was.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::process;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use imds_audit::simulator::Topology;
 use imds_audit_tests::{Caller, Cgroup, Scene, become_user, public_copy, skip};
 use serde_json::json;
 
 use super::{CLIENT, GET_V1, SERVICE};
 
-const SHORT_LIVED: usize = 500;
+const SHORT_LIVED: usize = 1_000;
 const AT_ONCE: usize = 8;
 
 #[test]
@@ -47,7 +50,9 @@ fn processes_that_exit_right_after_sending_are_each_named() {
 
 #[test]
 fn a_process_in_a_kubernetes_container_is_named_with_its_container_and_pod() {
-    let Some(scene) = Scene::new() else { return };
+    let logs = tempfile::tempdir().unwrap();
+    let arguments = ["--kubelet-logs", logs.path().to_str().unwrap()];
+    let Some(scene) = Scene::with(&arguments, Topology::Direct) else { return };
     // Unique on the host: several test runs may be about.
     let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
     let (pid, unique) = (process::id(), format!("{:012x}", u64::from(nanoseconds)));
@@ -58,6 +63,13 @@ fn a_process_in_a_kubernetes_container_is_named_with_its_container_and_pod() {
     let Some(cgroup) = Cgroup::create(&slice, &scope) else {
         return skip("there is no hierarchy of control groups of version 2 to write to");
     };
+    // The kubelet makes these before the container starts.
+    for name in ["app", "proxy"] {
+        fs::create_dir_all(logs.path().join(format!("pods/shop_web-0_{pod}/{name}"))).unwrap();
+    }
+    fs::create_dir(logs.path().join("containers")).unwrap();
+    let link = format!("containers/web-0_shop_app-{container}.log");
+    symlink("/no/such/file", logs.path().join(link)).unwrap();
     let client = scene.start(CLIENT, &["stdin", "connect", SERVICE, "send", GET_V1, "receive"]);
     cgroup.adopt(client.pid());
     let caller = client.wait();
@@ -65,7 +77,11 @@ fn a_process_in_a_kubernetes_container_is_named_with_its_container_and_pod() {
     let findings = scene.finish();
     findings.assert_sent_by(&caller);
     let process = &findings.exchanges[0].event["process"];
-    assert_eq!(process["pod"], json!({ "uid": pod }), "{process:#}");
+    let names = json!({ "uid": pod, "namespace": "shop", "name": "web-0", "container": "app" });
+    assert_eq!(process["pod"], names, "{process:#}");
+    let responsible = &process["responsible"];
+    assert_eq!((&responsible["rule"], &responsible["pid"]), (&json!("container"), &process["pid"]));
+    assert_eq!(findings.exchanges[0].event["network"]["host_network"], false);
     assert_eq!(process["container"], json!({ "id": container, "runtime": "containerd" }));
     let path = process["cgroup"].as_str().unwrap();
     assert!(path.ends_with(&format!("{slice}/{scope}")), "{path}");

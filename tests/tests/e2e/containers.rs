@@ -1,0 +1,112 @@
+//! Callers in real containers.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use imds_audit_tests::{Scene, skip};
+use serde_json::json;
+
+/// What the container runs: a request, and then it waits, so that procfs still has it.
+const SCRIPT: &str = "#!/bin/sh\n\
+    curl -s -m 10 http://169.254.169.254/latest/meta-data/instance-id\n\
+    read line || true\n";
+
+/// Mounts version 2 of control groups alone where the runtime looks for them, as it refuses a
+/// host with both versions, and then goes on with the rest.
+const UNIFIED: &str = "umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && \
+                       exec timeout 60 \"$@\"";
+
+/// Makes the folder of an image whose programs are the host's, mounted into it.
+fn image(folder: &Path) {
+    for name in ["etc", "opt", "tmp", "proc", "sys", "dev", "usr", "run"] {
+        fs::create_dir_all(folder.join(name)).unwrap();
+    }
+    for name in ["bin", "lib", "lib64", "sbin"] {
+        symlink(format!("usr/{name}"), folder.join(name)).unwrap();
+    }
+    fs::write(folder.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
+    fs::write(folder.join("opt/job.sh"), SCRIPT).unwrap();
+}
+
+#[test]
+fn a_script_in_a_container_of_podman_is_named_with_its_container() {
+    let Some(scene) = Scene::new() else { return };
+    if Command::new("podman").arg("--version").output().is_err() {
+        return skip("there is no podman");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::create_dir(path("image")).unwrap();
+    image(&folder.path().join("image"));
+    let packed = Command::new("tar")
+        .args(["-C", &path("image"), "-cf", &path("image.tar"), "."])
+        .status()
+        .unwrap();
+    assert!(packed.success());
+    let (store, state) = (path("store"), path("state"));
+    let podman = [
+        "podman",
+        "--root",
+        &store,
+        "--runroot",
+        &state,
+        "--storage-driver",
+        "vfs",
+        "--cgroup-manager",
+        "cgroupfs",
+        "--runtime",
+        "crun",
+        "--events-backend",
+        "file",
+    ];
+    let import = ["import", "-q", &path("image.tar"), "imds-audit-test"];
+    let imported = scene.run_well(podman[0], &[&podman[1..], &import].concat());
+    assert!(imported.stdout.contains("sha256:"), "{imported:?}");
+
+    // The test's network is the host's to podman: the container shares it. The bounds are what a
+    // root without CAP_SYS_RESOURCE may set.
+    let id = path("id");
+    let run = [
+        "run",
+        "--rm",
+        "-i",
+        "--privileged",
+        "--pids-limit",
+        "0",
+        "--network",
+        "host",
+        "--cgroupns",
+        "host",
+        "--ulimit",
+        "nofile=1024:1024",
+        "--ulimit",
+        "nproc=1024:1024",
+        "-v",
+        "/usr:/usr:ro",
+        "--cidfile",
+        &id,
+        "imds-audit-test",
+        "/bin/sh",
+        "/opt/job.sh",
+    ];
+    let arguments = [&["-m", "sh", "-c", UNIFIED, "sh"], &podman[..], &run].concat();
+    let running = scene.start("unshare", &arguments);
+    scene.wait_for_events(1);
+    let id = fs::read_to_string(&id).unwrap();
+    let caller = running.wait();
+    assert!(caller.status.success(), "{caller:?}");
+    assert_eq!(caller.stdout, "i-0123456789abcdef0");
+
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), [("v1", "served")]);
+    let process = &findings.exchanges[0].event["process"];
+    assert_eq!(process["name"], "curl", "{process:#}");
+    assert_eq!(process["container"], json!({ "id": id.trim(), "runtime": "podman" }));
+    assert_ne!(process["namespace_pid"], process["pid"]);
+    let responsible = &process["responsible"];
+    assert_eq!(responsible["rule"], "script", "{process:#}");
+    assert_eq!(responsible["script"], "/opt/job.sh");
+    assert_eq!(responsible["pid"], process["ancestors"][0]["pid"]);
+}
