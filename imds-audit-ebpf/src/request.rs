@@ -11,7 +11,7 @@ use crate::{
     emit::{Skip, count},
     ends::own_ends,
     kernel::{Pointer, is_owned},
-    packet::{Packet, blame_sender, check, cookie, load, own_socket, parse, write_part},
+    packet::{Packet, blame_sender, check, cookie, own_socket, parse, write_part},
     snapshot::{Actor, identify_current, write_current},
     socket::{self, ASKED, NO_BODY, REQUEST_ACKNOWLEDGMENT, Socket},
 };
@@ -34,7 +34,8 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         // SAFETY: the pointer is to a map value, which lives as long as the program runs; the
         // socket's lock keeps another sender out.
         let state = unsafe { &mut *state };
-        begins = begins_request(context, &packet, state);
+        let method = first_bytes(context, &packet);
+        begins = begins_request(&packet, state, method);
         state.begins = u16::from(begins);
         state.asked = end_of(&packet);
         state.known |= ASKED;
@@ -46,9 +47,10 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
             state.request_acknowledgment = packet.acknowledgment;
             state.known |= REQUEST_ACKNOWLEDGMENT;
         }
-        let is_head =
-            matches!(load::<4>(context, packet.payload), Ok(method) if method == *b"HEAD");
-        state.known = if is_head { state.known | NO_BODY } else { state.known & !NO_BODY };
+        if begins != begins::NO {
+            let is_head = method == *b"HEAD";
+            state.known = if is_head { state.known | NO_BODY } else { state.known & !NO_BODY };
+        }
     }
     // The request bytes matter more than who sent them: go on where that is lost.
     let skb = context.skb.skb;
@@ -81,7 +83,7 @@ fn is_after(number: u32, other: u32) -> bool {
 
 /// Returns whether a packet has the first bytes of a request: one of [`begins`].
 #[inline(always)]
-fn begins_request(context: &SkBuffContext, packet: &Packet, state: &Socket) -> u8 {
+fn begins_request(packet: &Packet, state: &Socket, method: [u8; 4]) -> u8 {
     if state.known & ASKED == 0 {
         return begins::ALONE;
     }
@@ -94,7 +96,7 @@ fn begins_request(context: &SkBuffContext, packet: &Packet, state: &Socket) -> u
     {
         return begins::ALONE;
     }
-    if METHODS.contains(&first_bytes(context, packet)) { begins::AHEAD } else { begins::NO }
+    if METHODS.contains(&method) { begins::AHEAD } else { begins::NO }
 }
 
 /// How the methods of requests begin that a metadata service is asked with, and a few more.
