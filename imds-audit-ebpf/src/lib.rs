@@ -200,7 +200,7 @@ pub struct Segment {
     pub ttl: u8,
     /// 1 when `task` is the task that sent the packet, in its own context.
     pub by_writer: u8,
-    /// Whether the bytes are a request's first: one of [`begins`].
+    /// Whether the bytes are a request's first, and sent for the first time: one of [`begins`].
     pub begins: u8,
     /// When the packet passed: nanoseconds since boot.
     pub time: u64,
@@ -234,8 +234,13 @@ pub mod begins {
     pub const NO: u8 = 0;
     /// It has, and acknowledges more than the request bytes before it did, or is the first.
     pub const ALONE: u8 = 1;
-    /// It has, by its method alone: another request was sent since anything new had come.
+    /// It has; and it, or one before it on the same connection, was sent when nothing new had come
+    /// since another request, so that its method alone told it from that one's rest. Such a caller
+    /// may still wait for an earlier response whatever it acknowledges.
     pub const AHEAD: u8 = 2;
+    /// It was sent before. Where it has a request's first bytes, and the record of the first time
+    /// was lost, the request was counted then.
+    pub const AGAIN: u8 = 3;
 }
 
 /// Bits of [`Segment::tcp_flags`] (RFC 9293, section 3.1).

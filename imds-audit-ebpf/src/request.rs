@@ -11,9 +11,9 @@ use crate::{
     emit::{Skip, count},
     ends::own_ends,
     kernel::{Pointer, is_owned},
-    packet::{Packet, blame_sender, check, cookie, load, own_socket, parse, write_part},
+    packet::{Packet, blame_sender, check, cookie, own_socket, parse, write_part},
     snapshot::{Actor, identify_current, write_current},
-    socket::{self, ASKED, NO_BODY, REQUEST_ACKNOWLEDGMENT, Socket},
+    socket::{self, ASKED, NO_BODY, REQUEST_ACKNOWLEDGMENT, SENT_AHEAD, Socket},
 };
 
 /// Reports a packet to the service. Returns how many request bytes it had.
@@ -34,21 +34,24 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         // SAFETY: the pointer is to a map value, which lives as long as the program runs; the
         // socket's lock keeps another sender out.
         let state = unsafe { &mut *state };
-        begins = begins_request(context, &packet, state);
-        state.begins = u16::from(begins);
-        state.asked = end_of(&packet);
-        state.known |= ASKED;
-        if packet.tcp_flags & tcp_flags::ACK == 0 {
-            // A first packet with bytes (TCP Fast Open): the service's answer to the opening will
-            // tell where its responses begin.
-            state.known &= !REQUEST_ACKNOWLEDGMENT;
-        } else {
-            state.request_acknowledgment = packet.acknowledgment;
-            state.known |= REQUEST_ACKNOWLEDGMENT;
+        let method = first_bytes(context, &packet);
+        begins = begins_request(&packet, state, method);
+        if begins == begins::AHEAD {
+            state.known |= SENT_AHEAD;
+        } else if begins == begins::ALONE && state.known & SENT_AHEAD != 0 {
+            begins = begins::AHEAD;
         }
-        let is_head =
-            matches!(load::<4>(context, packet.payload), Ok(method) if method == *b"HEAD");
-        state.known = if is_head { state.known | NO_BODY } else { state.known & !NO_BODY };
+        state.begins = u16::from(begins);
+        // What is sent again is as old as the first time, whatever it acknowledges now.
+        if begins != begins::AGAIN {
+            state.asked = end_of(&packet);
+            state.known |= ASKED;
+            note_acknowledgment(&packet, state);
+        }
+        if is_first(begins) {
+            let is_head = method == *b"HEAD";
+            state.known = if is_head { state.known | NO_BODY } else { state.known & !NO_BODY };
+        }
     }
     // The request bytes matter more than who sent them: go on where that is lost.
     let skb = context.skb.skb;
@@ -56,7 +59,7 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         count(Loss::Writer);
         blame_sender(skb, Loss::Writer as u32);
     }
-    let lost = if begins == begins::NO { Loss::RequestRest } else { Loss::Request };
+    let lost = if is_first(begins) { Loss::Request } else { Loss::RequestRest };
     let written = write_chunks(context, &packet, lost);
     if let (Err(Skip::Lost(Loss::Request)), Some(state)) = (&written, state) {
         // SAFETY: as above.
@@ -64,6 +67,25 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         state.lost_requests = state.lost_requests.wrapping_add(1);
     }
     written
+}
+
+/// Notes what the caller had received when it sent a packet with request bytes.
+#[inline(always)]
+fn note_acknowledgment(packet: &Packet, state: &mut Socket) {
+    if packet.tcp_flags & tcp_flags::ACK == 0 {
+        // A first packet with bytes (TCP Fast Open): the service's answer to the opening will
+        // tell where its responses begin.
+        state.known &= !REQUEST_ACKNOWLEDGMENT;
+    } else {
+        state.request_acknowledgment = packet.acknowledgment;
+        state.known |= REQUEST_ACKNOWLEDGMENT;
+    }
+}
+
+/// Returns whether a packet has a request's first bytes and is sent for the first time.
+#[inline(always)]
+fn is_first(begins: u8) -> bool {
+    begins == begins::ALONE || begins == begins::AHEAD
 }
 
 /// Returns the sequence number behind a packet's payload.
@@ -81,20 +103,19 @@ fn is_after(number: u32, other: u32) -> bool {
 
 /// Returns whether a packet has the first bytes of a request: one of [`begins`].
 #[inline(always)]
-fn begins_request(context: &SkBuffContext, packet: &Packet, state: &Socket) -> u8 {
+fn begins_request(packet: &Packet, state: &Socket, method: [u8; 4]) -> u8 {
     if state.known & ASKED == 0 {
         return begins::ALONE;
     }
     if !is_after(end_of(packet), state.asked) {
-        // It was sent before.
-        return begins::NO;
+        return begins::AGAIN;
     }
     if state.known & REQUEST_ACKNOWLEDGMENT != 0
         && is_after(packet.acknowledgment, state.request_acknowledgment)
     {
         return begins::ALONE;
     }
-    if METHODS.contains(&first_bytes(context, packet)) { begins::AHEAD } else { begins::NO }
+    if METHODS.contains(&method) { begins::AHEAD } else { begins::NO }
 }
 
 /// How the methods of requests begin that a metadata service is asked with, and a few more.

@@ -100,6 +100,8 @@ pub const ASKED: u32 = 8;
 /// The response to come, or at hand, has no body whatever length its header tells: the request is
 /// a HEAD, or the status says so.
 pub const NO_BODY: u32 = 16;
+/// A request was sent when nothing new had come since another.
+pub const SENT_AHEAD: u32 = 32;
 
 impl Socket {
     /// Returns whether the caller sent its last request bytes in the middle of a body whose end is

@@ -107,8 +107,18 @@ pub enum Begins {
     No,
     /// It has, and acknowledges more than the request bytes before it did, or is the first.
     Alone,
-    /// It has, while another request waits for its response.
+    /// It has, and its caller is known to send requests while others wait for their responses.
     Ahead,
+    /// It was sent before, by the judgement of whoever saw that: what it acknowledges says nothing
+    /// of the first time, and a request that it begins, and that we see now, was counted as lost.
+    Again,
+}
+
+impl Begins {
+    /// Returns whether it has a request's first bytes, sent for the first time.
+    fn is_first(self) -> bool {
+        matches!(self, Self::Alone | Self::Ahead)
+    }
 }
 
 /// A request with what came of it.

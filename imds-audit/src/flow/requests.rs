@@ -19,6 +19,8 @@ pub(super) struct Begun {
     pub(super) losses: Losses,
     /// How much of the response stream the caller had when it sent the first byte.
     pub(super) acknowledged: Option<u64>,
+    /// It was counted as lost where that happened, and came again.
+    pub(super) counted: bool,
 }
 
 /// A request that is as complete as it will ever be.
@@ -41,6 +43,8 @@ pub(super) struct Rest {
     pub(super) acknowledged: Option<u32>,
     /// How many lost requests had been accounted for.
     accounted: u32,
+    /// It was for lost bytes that it was unknown where the next request begins.
+    gapped: bool,
     place: Place,
 }
 
@@ -126,19 +130,20 @@ impl Requests {
     pub(super) fn join(&mut self, sequence: u32, payload: &[u8], tag: Tag) -> Option<Asked> {
         let evident = begins_request(payload);
         // A keep-alive probe carries one byte that was sent before.
-        if !evident && payload.len() <= 1 && tag.begins == Begins::No {
+        if !evident && payload.len() <= 1 && !tag.begins.is_first() {
             return None;
         }
         self.open(sequence);
         self.accounted = tag.lost;
-        if evident {
+        // What is sent again was told before, or counted.
+        if evident && tag.begins != Begins::Again {
             return None;
         }
         self.state = State::Unsynced;
         // Its response answers no request that waits.
         self.owed = 1;
         self.gapped = true;
-        if tag.lost > 0 && tag.begins == Begins::No {
+        if tag.begins == Begins::Again || (tag.lost > 0 && !tag.begins.is_first()) {
             // Its beginning was lost and counted.
             return None;
         }
@@ -318,6 +323,7 @@ impl Requests {
             next: self.stream.next().map(|next| next as u32),
             acknowledged: self.last_acknowledged.map(|position| position as u32),
             accounted: self.accounted,
+            gapped: self.gapped,
             place: match self.state {
                 State::Idle => Place::Between,
                 State::Head(..) | State::Chunked(_) | State::Unsynced => Place::Within,
@@ -333,6 +339,7 @@ impl Requests {
         self.open(next);
         self.last_acknowledged = acknowledged;
         self.accounted = rest.accounted;
+        self.gapped = rest.gapped;
         self.state = match rest.place {
             Place::Between => State::Idle,
             Place::Within => State::Unsynced,
@@ -341,7 +348,10 @@ impl Requests {
     }
 
     fn begin(&mut self, tag: Tag) -> Begun {
+        let counted = tag.begins == Begins::Again && tag.lost > self.accounted;
+        self.accounted += u32::from(counted);
         Begun {
+            counted,
             started: tag.time,
             writer: tag.writer,
             last_writer: self.last_writer,
@@ -361,6 +371,10 @@ impl Requests {
 
     fn read(&mut self, piece: &mut Piece) -> Option<Asked> {
         let tag = piece.tag;
+        if piece.first && tag.begins.is_first() {
+            // All that was lost before it was sent lies before it.
+            self.accounted = self.accounted.max(tag.lost);
+        }
         let mut asked = None;
         while asked.is_none() && !piece.bytes().is_empty() {
             asked = self.step(piece);
@@ -418,7 +432,7 @@ impl Requests {
                     self.gapped = false;
                 } else {
                     let handed_out = mem::take(&mut self.joined);
-                    if piece.first && tag.begins != Begins::No && self.gapped && !handed_out {
+                    if piece.first && tag.begins.is_first() && self.gapped && !handed_out {
                         self.doubtful += 1;
                         self.owed = self.owed.saturating_add(1);
                     }

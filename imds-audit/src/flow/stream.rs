@@ -98,9 +98,10 @@ impl Stream {
     }
 
     /// Returns how many requests were lost and counted before the first byte that is held behind
-    /// a gap.
+    /// a gap. What came again tells that of a later moment than its place.
     pub(super) fn lost_before_held(&self) -> Option<u32> {
-        self.held.first_key_value().map(|(_, piece)| piece.tag.lost)
+        let mut first_sent = self.held.values().filter(|piece| piece.tag.begins != Begins::Again);
+        first_sent.next().map(|piece| piece.tag.lost)
     }
 
     pub(super) fn cost(&self) -> usize {

@@ -103,6 +103,7 @@ fn read_segment<'a>(
         begins: match record.begins {
             begins::ALONE => Begins::Alone,
             begins::AHEAD => Begins::Ahead,
+            begins::AGAIN => Begins::Again,
             _ => Begins::No,
         },
         lost_requests: record.lost_requests,

@@ -38,6 +38,9 @@ const CUT: [&str; 12] = [
     GET_V1,
 ];
 
+/// Three requests that are sent before the first response came.
+const AHEAD: [&str; 8] = ["send", GET_V1, "send", PUT, "send", GET_V1, "receive", "receive"];
+
 /// Makes a scene on an address of its own: a tiny ring cannot take what others on the host ask.
 /// Its service rejects version 1, so that no response can be taken for another's unnoticed.
 fn scene(arguments: &[&str]) -> Option<(Scene, String)> {
@@ -187,6 +190,11 @@ fn where_the_requests_are_cut_and_the_program_stops_and_goes_on() {
     stop_and_go(&CUT);
 }
 
+#[test]
+fn where_the_requests_do_not_wait_and_the_program_stops_and_goes_on() {
+    stop_and_go(&AHEAD);
+}
+
 fn stop_and_go(round: &[&str]) {
     let Some((scene, address)) = scene(&TINY) else { return };
     thread::scope(|scope| {
@@ -199,6 +207,8 @@ fn stop_and_go(round: &[&str]) {
             settle(&scene);
         }
     });
+    // One that is certainly reported: the flood may have come while the program stood still.
+    scene.run_well(CLIENT, &["connect", &address, "send", GET_V1, "receive"]);
     let Account { reported, lost, .. } = account(scene);
     assert!(lost > 0 && reported > 0, "{reported} reported, {lost} lost");
 }

@@ -29,8 +29,19 @@ impl Connection {
             self.flush(completed, false, context);
             self.responses.expect(acknowledged);
         }
-        if let Some(answer) = self.early.take() {
+        let early = self.early.take();
+        if begun.counted {
+            self.settled += 1;
+            if early.is_some() {
+                context.counters.late_responses += 1;
+                return;
+            }
+        }
+        if let Some(answer) = early {
             self.hand_out(begun, head, response(answer), context);
+            return;
+        }
+        if self.service_ended && begun.counted {
             return;
         }
         if self.service_ended {
@@ -48,8 +59,8 @@ impl Connection {
         self.pending.push_back(Pending {
             to_head: method == b"HEAD",
             to_connect: method == b"CONNECT",
+            head: Some(head).filter(|_| !begun.counted),
             begun,
-            head: Some(head),
             deadline: completed.after(context.limits.response_timeout),
         });
     }
@@ -174,7 +185,7 @@ impl Connection {
         response: Response,
         context: &mut Context<'_>,
     ) {
-        let Begun { started, writer, last_writer, losses: _, acknowledged: _ } = begun;
+        let Begun { started, writer, last_writer, .. } = begun;
         (context.sink)(Finding::Exchange(Exchange {
             connection: self.id,
             ends: self.ends,

@@ -19,7 +19,7 @@ impl Connection {
         let tag = Tag {
             time: segment.time,
             writer: segment.writer,
-            acknowledged,
+            acknowledged: acknowledged.filter(|_| segment.begins != Begins::Again),
             ttl: segment.ttl,
             lost: segment.lost_requests,
             begins: segment.begins,
