@@ -1,9 +1,13 @@
 //! Debian's packages.
 
+mod private;
+pub mod sources;
+
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+pub use self::private::Private;
 use crate::command;
 
 /// Returns those of the packages that are not installed.

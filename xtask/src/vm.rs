@@ -1,6 +1,7 @@
 //! Proves each supported kernel by booting it.
 
 mod ceilings;
+mod emulator;
 mod initramfs;
 mod kernels;
 mod qemu;
@@ -12,11 +13,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::apt;
 use crate::build::{self, HOST_TARGET, OBJECT_VARIABLE};
 use crate::command;
 use crate::setup;
 use crate::vm::ceilings::Ceilings;
+use crate::vm::emulator::Emulator;
 use crate::vm::kernels::{KERNELS, Kernel};
 use crate::vm::verdict::Verdict;
 use crate::workspace::Workspace;
@@ -30,12 +31,10 @@ const GUEST: &str = "imds-audit-guest";
 /// A kernel cannot be had, a guest gives no verdict or a bad one, or a ceiling is exceeded.
 pub fn run(workspace: &Workspace, series: &[String]) -> Result<()> {
     let kernels = select(series)?;
-    if command::find(qemu::PROGRAM).is_none() {
-        apt::install(&[qemu::PACKAGE.to_owned()])?;
-    }
     let ceilings = Ceilings::read(&workspace.root)?;
     let folder = workspace.target.join("vm");
     fs::create_dir_all(&folder)?;
+    let emulator = Emulator::find(&folder)?;
     let initramfs = folder.join("initramfs");
     initramfs::write(&guest(workspace)?, &initramfs)?;
 
@@ -43,7 +42,7 @@ pub fn run(workspace: &Workspace, series: &[String]) -> Result<()> {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     for kernel in kernels {
         let start = Instant::now();
-        match prove(kernel, &folder, &initramfs) {
+        match prove(kernel, &emulator, &folder, &initramfs) {
             Ok(verdict) => {
                 failures.extend(faults(kernel, &verdict, &ceilings));
                 rows.push(row(kernel, &verdict, start.elapsed().as_secs()));
@@ -88,9 +87,9 @@ fn guest(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 /// Boots a kernel.
-fn prove(kernel: &Kernel, folder: &Path, initramfs: &Path) -> Result<Verdict> {
+fn prove(kernel: &Kernel, emulator: &Emulator, folder: &Path, initramfs: &Path) -> Result<Verdict> {
     let image = kernels::image(kernel, folder)?;
-    qemu::run(&image, initramfs)
+    qemu::run(emulator, &image, initramfs)
 }
 
 /// Returns what is wrong with a verdict.

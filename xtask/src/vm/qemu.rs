@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,12 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::command;
+use crate::vm::emulator::Emulator;
 use crate::vm::verdict::Verdict;
-
-/// The emulator.
-pub const PROGRAM: &str = "qemu-system-x86_64";
-/// Debian's package of it.
-pub const PACKAGE: &str = "qemu-system-x86";
 
 /// How long a machine may take. A run under emulation takes 15 to 25 s on two cores.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -30,8 +26,8 @@ const COMMAND_LINE: &str = "console=ttyS0 loglevel=4 panic=-1 rdinit=/init";
 ///
 /// # Errors
 /// The machine panicked, took too long or ended without a verdict; the error has its console.
-pub fn run(kernel: &Path, initramfs: &Path) -> Result<Verdict> {
-    let mut qemu = Command::new(PROGRAM);
+pub fn run(emulator: &Emulator, kernel: &Path, initramfs: &Path) -> Result<Verdict> {
+    let mut qemu = emulator.command();
     qemu.args(["-accel", "tcg", "-cpu", PROCESSOR, "-smp", "1", "-m", "768"])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .args(["-serial", "stdio", "-append", COMMAND_LINE, "-kernel"])
