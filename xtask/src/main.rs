@@ -1,6 +1,7 @@
 //! Set-up, build, demo and tests of imds-audit: whatever a person would otherwise type twice.
 
 mod apt;
+mod bench;
 mod build;
 mod command;
 mod demo;
@@ -60,6 +61,15 @@ enum Task {
         #[arg(long, default_value_t = fuzz::DEFAULT_RUNS)]
         runs: u64,
     },
+    /// Measures what the program costs and what it holds, and writes BENCHMARKS.md.
+    Bench {
+        /// The sections to measure; all of them where none is given.
+        #[arg(value_name = "SECTION")]
+        sections: Vec<String>,
+        /// Measures nothing, and writes BENCHMARKS.md from xtask/benchmarks.json.
+        #[arg(long, conflicts_with = "sections")]
+        render: bool,
+    },
     /// Boots the supported kernels under emulation, runs the tests inside, and prints a table.
     Vm {
         /// The kernels' series, such as 5.10; all of them where none is given.
@@ -92,6 +102,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo { options } => demo::run(&workspace, &options),
         Task::Test { filter } => test::run(&workspace, filter.as_deref()),
         Task::Fuzz { target, runs } => fuzz::run(&workspace, target.as_deref(), runs),
+        Task::Bench { sections, render } => bench::run(&workspace, &sections, render),
         Task::Vm { kernels } => vm::run(&workspace, &kernels),
     }
 }

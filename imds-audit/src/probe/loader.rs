@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd},
     path::Path,
 };
 
@@ -265,6 +266,11 @@ impl Loaded {
                 .map_err(|error| ProbeError::Attach { program, error: Box::new(error) })?;
         }
         Ok(())
+    }
+
+    /// Returns a program's descriptor, to run it on a packet or to look at it.
+    pub fn descriptor(&self, program: Program) -> Option<BorrowedFd<'_>> {
+        Some(self.ebpf.program(program.name())?.fd().ok()?.as_fd())
     }
 
     /// Returns how many instructions the verifier looked at for each program, where the kernel

@@ -34,7 +34,7 @@ mod service_tests;
 pub use content::{Content, Secrets};
 pub use log::{Counters, Entry, Log, TokenHeader};
 pub use namespace::{Namespace, NamespaceError};
-pub use network::{Network, NetworkError, SERVICE_V4, SERVICE_V6, Topology};
+pub use network::{GATEWAY_V4, Network, NetworkError, SERVICE_V4, SERVICE_V6, Topology};
 pub use response::Status;
 pub use service::{BackgroundService, Builder, Handle, ServeError, Service};
 pub use settings::{

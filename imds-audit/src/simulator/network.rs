@@ -25,7 +25,8 @@ const PORT: u16 = 80;
 /// The instance's network: where a direct client, or the router, and the service's end are.
 const HOST_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
 const HOST_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, 5));
-const GATEWAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+/// The service's end of the wire in [`Topology::Direct`], for what is no metadata service.
+pub const GATEWAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const GATEWAY_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, 1));
 
 /// The network of containers: where a routed client and the router's other end are.

@@ -1,0 +1,57 @@
+//! Many short-lived callers: one process each, which asks once and ends.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::net::sockopt::set_socket_linger;
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+use super::line::{REQUEST, RESPONSE};
+
+/// Has so many processes ask, one after the other. It is what a process of its own does, which
+/// has one thread and little memory: so a child is made fast, and may do more than system calls.
+///
+/// # Errors
+/// Where no process can be made, or one is not answered.
+pub fn call(address: SocketAddr, count: u32) -> Result<()> {
+    for number in 0..count {
+        // SAFETY: this process has one thread, so that the child's copy of it is whole.
+        match unsafe { libc::fork() } {
+            0 => std::process::exit(i32::from(ask(address).is_err())),
+            child => {
+                let child = Pid::from_raw(child).context("cannot make a process")?;
+                let status = waitpid(Some(child), WaitOptions::empty())?;
+                if status.and_then(|(_, status)| status.exit_status()) != Some(0) {
+                    bail!("caller {number} was not answered");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Asks once. The connection is broken off: else its port would stay in use for a minute, and
+/// there are fewer ports than callers.
+fn ask(address: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    set_socket_linger(&stream, Some(Duration::ZERO))?;
+    stream.write_all(REQUEST)?;
+    stream.read_exact(&mut [0; RESPONSE.len()])
+}
+
+/// Answers so many callers.
+///
+/// # Errors
+/// Where one does not ask.
+pub fn answer(listener: &TcpListener, count: u32) -> io::Result<()> {
+    for _ in 0..count {
+        let (mut stream, _) = listener.accept()?;
+        stream.read_exact(&mut [0; REQUEST.len()])?;
+        stream.write_all(RESPONSE)?;
+        // Its end, of whatever kind.
+        stream.read_to_end(&mut Vec::new()).ok();
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! What a request costs the program, by how many come and on how many connections.
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::audit::Audit;
+use super::line::{Desk, Pair};
+use super::pace::send;
+use super::processor::{Processor, pin};
+use super::rows::Rows;
+use super::usage::Usage;
+
+const ROUNDS: usize = 5;
+/// The connections open, the requests a second, and for how long.
+const POINTS: [(usize, f64, u64); 7] = [
+    (1, 1.0, 6),
+    (1, 10.0, 3),
+    (1, 100.0, 2),
+    (1, 1_000.0, 2),
+    (1, 10_000.0, 2),
+    (100, 1_000.0, 2),
+    (10_000, 1_000.0, 2),
+];
+/// How long the program is left alone until it has done everything that was asked of it.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// Measures.
+///
+/// # Errors
+/// Where the network or the program does not work, or a request was lost.
+pub fn measure(program: &Path) -> Result<Rows> {
+    let desk = Desk::new()?;
+    pin(Processor::First)?;
+    let mut rows = Rows::default();
+    for round in 1..=ROUNDS {
+        eprintln!("round {round} of {ROUNDS}");
+        for (connections, rate, seconds) in POINTS {
+            let [name, value] = desk.endpoint();
+            let audit = Audit::start(program, &[&name, &value], Processor::Second)?;
+            let mut pairs = desk.open(connections)?;
+            // Each connection's first request is dearer: its caller is looked up.
+            pairs.iter_mut().try_for_each(Pair::exchange)?;
+            sleep(SETTLE);
+            let before = Usage::of(audit.pid())?;
+            let sent = send(&mut pairs, rate, Duration::from_secs(seconds))?;
+            sleep(SETTLE);
+            let after = Usage::of(audit.pid())?;
+            let requests = sent.requests + connections as u64;
+            let stop = audit.stop()?;
+            ensure!(
+                stop.requests() == requests,
+                "{} of {requests} requests were reported: {stop:?}",
+                stop.requests()
+            );
+            let row = format!("{rate} requests a second, {connections} connections open");
+            let time = (after.time - before.time).as_secs_f64() * 1e6;
+            rows.add(&row, "µs", "processor time a request", time / sent.requests as f64);
+            let switches = (after.switches - before.switches) as f64;
+            rows.add(&row, "µs", "wake-ups a request", switches / sent.requests as f64);
+        }
+    }
+    Ok(rows)
+}

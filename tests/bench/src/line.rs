@@ -1,0 +1,111 @@
+//! Connections to an audited address whose both ends this program holds, so that one thread can
+//! send a request, answer it and take the answer, and nothing but that takes time.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use anyhow::{Context, Result};
+use imds_audit::simulator::{Network, SERVICE_V4, Topology};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// A request without a token, as curl sends it.
+pub const REQUEST: &[u8] = b"GET /latest/meta-data/instance-id HTTP/1.1\r\n\
+    Host: 169.254.169.254\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n";
+
+/// The answer, as the service gives it.
+pub const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\
+    Accept-Ranges: none\r\nLast-Modified: Thu, 26 Nov 2026 10:00:00 GMT\r\nContent-Length: 19\r\n\
+    Date: Thu, 26 Nov 2026 10:00:00 GMT\r\nServer: EC2ws\r\nConnection: keep-alive\r\n\r\n\
+    i-0123456789abcdef0";
+
+/// A private network with a listener on an address that only this program asks.
+pub struct Desk {
+    /// The network.
+    pub network: Network,
+    listener: TcpListener,
+    /// The audited address.
+    pub address: SocketAddr,
+}
+
+impl Desk {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// Where the network cannot be made.
+    pub fn new() -> Result<Self> {
+        let network = Network::new(Topology::Direct)?;
+        // Others on this host may ask on other ports, and are not to be counted.
+        let port = 20_000 + u16::try_from(std::process::id() % 30_000)?;
+        let address = SocketAddr::from((SERVICE_V4, port));
+        let listener = network.listen(address)?;
+        allow_descriptors()?;
+        Ok(Self { network, listener, address })
+    }
+
+    /// Returns the arguments that have the program audit the address.
+    pub fn endpoint(&self) -> [String; 2] {
+        ["--endpoint".to_owned(), self.address.to_string()]
+    }
+
+    /// Opens so many connections.
+    ///
+    /// # Errors
+    /// Where the network does not work.
+    pub fn open(&self, count: usize) -> Result<Vec<Pair>> {
+        self.network
+            .in_client(|| (0..count).map(|_| self.open_here()).collect::<io::Result<Vec<_>>>())?
+            .context("cannot connect")
+    }
+
+    /// Opens a connection, on a thread that is in the client's namespace.
+    ///
+    /// # Errors
+    /// Where the network does not work.
+    pub fn open_here(&self) -> io::Result<Pair> {
+        let client = TcpStream::connect(self.address)?;
+        let (server, _) = self.listener.accept()?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        Ok(Pair { client, server, buffer: [0; 1024] })
+    }
+
+    /// Returns the listener, for a service that is not this thread.
+    pub fn listener(&self) -> &TcpListener {
+        &self.listener
+    }
+}
+
+/// A connection, with both ends.
+pub struct Pair {
+    /// The caller's end.
+    pub client: TcpStream,
+    server: TcpStream,
+    buffer: [u8; 1024],
+}
+
+impl Pair {
+    /// Sends a request, answers it and takes the answer.
+    ///
+    /// # Errors
+    /// Where the network does not work.
+    pub fn exchange(&mut self) -> io::Result<()> {
+        self.client.write_all(REQUEST)?;
+        take(&mut self.server, &mut self.buffer, REQUEST.len())?;
+        self.server.write_all(RESPONSE)?;
+        take(&mut self.client, &mut self.buffer, RESPONSE.len())
+    }
+}
+
+/// Takes so many bytes.
+fn take(stream: &mut TcpStream, buffer: &mut [u8; 1024], length: usize) -> io::Result<()> {
+    let room = buffer.get_mut(..length).ok_or(io::ErrorKind::InvalidInput)?;
+    stream.read_exact(room)
+}
+
+/// Lets this process have as many descriptors as it may.
+fn allow_descriptors() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(1 << 20, |most| most.max(1 << 16));
+    let limit = Rlimit { current: Some(wanted), maximum: Some(wanted) };
+    setrlimit(Resource::Nofile, limit).context("cannot have many descriptors")
+}

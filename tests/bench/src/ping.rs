@@ -1,0 +1,149 @@
+//! Traffic of this program's own: round trips of one small message, and connects.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use imds_audit::simulator::Namespace;
+use rustix::net::sockopt::set_socket_linger;
+
+use super::processor::{Processor, pin};
+
+/// How long a datagram is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The message: small, as in the worst case.
+const MESSAGE: [u8; 32] = [b'x'; 32];
+
+/// Where two that talk to each other are.
+#[derive(Clone, Copy)]
+pub struct Ends<'a> {
+    /// The client's namespace.
+    pub client: &'a Namespace,
+    /// The server's.
+    pub server: &'a Namespace,
+    /// The server's address.
+    pub address: IpAddr,
+}
+
+impl Ends<'_> {
+    /// Returns how many round trips a second a TCP connection does.
+    ///
+    /// # Errors
+    /// Where the network does not work.
+    pub fn tcp(self, trips: u32) -> Result<f64> {
+        let listener = self.server.run(|| TcpListener::bind((self.address, 0)))??;
+        let server = listener.local_addr()?;
+        self.time(
+            trips,
+            move || {
+                let (mut stream, _) = listener.accept()?;
+                stream.set_nodelay(true)?;
+                let mut message = MESSAGE;
+                for _ in 0..trips {
+                    stream.read_exact(&mut message)?;
+                    stream.write_all(&message)?;
+                }
+                Ok(())
+            },
+            || {
+                let mut stream = TcpStream::connect(server)?;
+                stream.set_nodelay(true)?;
+                let mut message = MESSAGE;
+                let start = Instant::now();
+                for _ in 0..trips {
+                    stream.write_all(&message)?;
+                    stream.read_exact(&mut message)?;
+                }
+                Ok(start.elapsed())
+            },
+        )
+    }
+
+    /// Returns how many round trips a second a pair of UDP sockets does.
+    ///
+    /// # Errors
+    /// Where the network does not work.
+    pub fn udp(self, trips: u32) -> Result<f64> {
+        let socket = self.server.run(|| UdpSocket::bind((self.address, 0)))??;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let server = socket.local_addr()?;
+        self.time(
+            trips,
+            move || {
+                let mut message = MESSAGE;
+                for _ in 0..trips {
+                    let (_, from) = socket.recv_from(&mut message)?;
+                    socket.send_to(&message, from)?;
+                }
+                Ok(())
+            },
+            || {
+                let any = SocketAddr::from(([0, 0, 0, 0], 0));
+                let socket = UdpSocket::bind(any)?;
+                socket.set_read_timeout(Some(PATIENCE))?;
+                socket.connect(server)?;
+                let mut message = MESSAGE;
+                let start = Instant::now();
+                for _ in 0..trips {
+                    socket.send(&message)?;
+                    socket.recv(&mut message)?;
+                }
+                Ok(start.elapsed())
+            },
+        )
+    }
+
+    /// Returns how many connections a second are made, accepted and broken off; an orderly end
+    /// would leave each port in use for a minute.
+    ///
+    /// # Errors
+    /// Where the network does not work.
+    pub fn connects(self, count: u32) -> Result<f64> {
+        let listener = self.server.run(|| TcpListener::bind((self.address, 0)))??;
+        let server = listener.local_addr()?;
+        self.time(
+            count,
+            move || {
+                for _ in 0..count {
+                    listener.accept()?;
+                }
+                Ok(())
+            },
+            || {
+                let start = Instant::now();
+                for _ in 0..count {
+                    let stream = TcpStream::connect(server)?;
+                    set_socket_linger(&stream, Some(Duration::ZERO))?;
+                }
+                Ok(start.elapsed())
+            },
+        )
+    }
+
+    /// Runs both sides, on the same processor, and returns how often a second.
+    fn time(
+        self,
+        count: u32,
+        serve: impl FnOnce() -> io::Result<()> + Send,
+        ask: impl FnOnce() -> io::Result<Duration> + Send,
+    ) -> Result<f64> {
+        let taken = thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                pin(Processor::Second)?;
+                serve()
+            });
+            let taken = self.client.run(|| {
+                pin(Processor::Second)?;
+                ask()
+            })?;
+            let served = server.join().map_err(|_| anyhow!("the server's thread panicked"))?;
+            let taken = taken?;
+            served?;
+            anyhow::Ok(taken)
+        })?;
+        Ok(f64::from(count) / taken.as_secs_f64())
+    }
+}

@@ -1,0 +1,118 @@
+//! What a measurement stands on: the built program, the instrument that measures it, and where.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::build::{self, HOST_TARGET, OBJECT_VARIABLE};
+use crate::command;
+use crate::setup;
+use crate::workspace::Workspace;
+
+use super::results::{Measured, Place, Row};
+
+/// The package of the instrument.
+const INSTRUMENT: &str = "imds-audit-bench";
+
+/// What a measurement stands on.
+pub struct Bed<'a> {
+    /// The source tree.
+    pub workspace: &'a Workspace,
+    /// The program under measurement.
+    pub program: PathBuf,
+    /// The program that measures it on this machine.
+    pub instrument: PathBuf,
+    date: String,
+    commit: String,
+}
+
+impl<'a> Bed<'a> {
+    /// Builds the program and its instrument.
+    pub fn make(workspace: &'a Workspace) -> Result<Self> {
+        let toolchain = setup::toolchain(workspace, false)?;
+        let object = build::kernel_half(workspace, &toolchain)?;
+        let program = build::program(workspace, &object, HOST_TARGET)?;
+        let instrument = instrument(workspace, Some(&object))?;
+        let date = command::output(Command::new("date").args(["-u", "+%F"]))?.trim().to_owned();
+        Ok(Self { workspace, program, instrument, date, commit: commit(workspace) })
+    }
+
+    /// Has the instrument measure on this machine, as root.
+    pub fn measure(&self, arguments: &[&str]) -> Result<Measured> {
+        let mut words = vec!["--program".to_owned(), self.program.to_string_lossy().into_owned()];
+        words.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        let mut instrument = command::as_root(&self.instrument.to_string_lossy(), &words)?;
+        // What it is doing goes to the terminal.
+        let output = instrument
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("cannot run {}", command::line(&instrument)))?;
+        if !output.status.success() {
+            anyhow::bail!("failed ({}): {}", output.status, command::line(&instrument));
+        }
+        let rows = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("what {} wrote", command::line(&instrument)))?;
+        Ok(self.measured(own_place()?, rows))
+    }
+
+    /// Makes a measurement of rows.
+    pub fn measured(&self, place: Place, mut rows: Vec<Row>) -> Measured {
+        rows.iter_mut().for_each(Row::cut);
+        Measured { place, date: self.date.clone(), commit: self.commit.clone(), rows }
+    }
+}
+
+/// Builds the instrument; without the kernel half it can do only what needs none.
+pub fn instrument(workspace: &Workspace, object: Option<&PathBuf>) -> Result<PathBuf> {
+    let mut cargo = workspace.cargo();
+    cargo
+        .args(["build", "--release", "--locked", "-p", INSTRUMENT, "--target", HOST_TARGET])
+        .arg("--target-dir")
+        .arg(&workspace.target)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    match object {
+        Some(object) => cargo.env(OBJECT_VARIABLE, object),
+        None => cargo.env_remove(OBJECT_VARIABLE),
+    };
+    command::run(&mut cargo)?;
+    Ok(workspace.target.join(HOST_TARGET).join("release").join(INSTRUMENT))
+}
+
+/// Describes this machine.
+pub fn own_place() -> Result<Place> {
+    let read = |path: &str| fs::read_to_string(path).with_context(|| path.to_owned());
+    let processors = read("/proc/cpuinfo")?;
+    let memory = read("/proc/meminfo")?;
+    let value = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    // Other architectures name no model there.
+    let model = value(&processors, "model name").unwrap_or_else(|| std::env::consts::ARCH.into());
+    let is_guest = processors.lines().any(|line| {
+        line.starts_with("flags") && line.split_ascii_whitespace().any(|flag| flag == "hypervisor")
+    });
+    let count = std::thread::available_parallelism()?;
+    let kibibytes: u64 = value(&memory, "MemTotal")
+        .and_then(|text| text.split_ascii_whitespace().next()?.parse().ok())
+        .context("/proc/meminfo has no MemTotal")?;
+    let machine = format!(
+        "{count} × {model}{}, {} GiB",
+        if is_guest { " (a virtual machine)" } else { "" },
+        kibibytes.div_ceil(1 << 20)
+    );
+    let kernel = read("/proc/sys/kernel/osrelease")?.trim().to_owned();
+    Ok(Place { machine, kernel, is_emulated: false })
+}
+
+/// Returns the commit that is measured.
+fn commit(workspace: &Workspace) -> String {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(&workspace.root).args(["describe", "--always", "--dirty", "--abbrev=9"]);
+    // A tree without git, such as an unpacked archive, is measured all the same.
+    command::output(&mut git).map_or_else(|_| "an unknown commit".into(), |id| id.trim().into())
+}

@@ -1,0 +1,145 @@
+//! What callers of the metadata service pay, and what the program holds, measured on the machine
+//! itself.
+
+use super::section::{Bound, Comparison, Goal, Quantity, Section};
+
+/// What a caller of the metadata service pays.
+pub const LATENCY: Section = Section {
+    name: "latency",
+    title: "Cost for a caller of the metadata service",
+    method: "\
+One thread sends a request to an audited address, answers it and takes the answer, in a private
+network of two hosts; so that nothing takes time but the system calls, the packets and what is
+attached to them. Twelve rounds of ten thousand requests on one connection, and of 2 500 with a
+connection each. The program runs on the other processor, or on the same one, where what it does
+with each request comes out of the caller's time too.",
+    columns: &["without", "empty", "with", "with, on the caller's processor"],
+    comparisons: &[
+        Comparison::Difference("with", "without"),
+        Comparison::Difference("with", "empty"),
+        Comparison::Difference("with, on the caller's processor", "without"),
+    ],
+    goals: &[],
+    remarks: "",
+    measure: |bed| bed.measure(&["latency"]),
+};
+
+/// How many requests are audited before one is lost.
+pub const CAPACITY: Section = Section {
+    name: "capacity",
+    title: "Requests a second until the first loss, and beyond",
+    method: "\
+The program is bound to one processor; on the other one a thread sends requests on 64 connections
+in turn and answers them itself, for three seconds at each rate. The program writes JSON lines into
+a pipe that is read. Every run must add up: requests sent are requests reported and requests
+counted as lost. The service itself allows 1024 packets a second and interface.",
+    columns: &["sent a second", "lost, of a hundred", "processors in use"],
+    comparisons: &[],
+    goals: &[
+        Goal {
+            what: "20 000 requests a second are sent",
+            rows: "20000 requests",
+            quantity: Quantity::Column("sent a second"),
+            bound: Bound::AtLeast(19_900.0),
+            miss: "",
+        },
+        Goal {
+            what: "of 20 000 requests a second, lost of a hundred",
+            rows: "20000 requests",
+            quantity: Quantity::Column("lost, of a hundred"),
+            bound: Bound::AtMost(0.0),
+            miss: "",
+        },
+    ],
+    remarks: "",
+    measure: |bed| bed.measure(&["capacity"]),
+};
+
+/// A million requests, ten thousand connections, a hundred thousand processes.
+pub const VOLUME: Section = Section {
+    name: "volume",
+    title: "A million requests, ten thousand connections, a hundred thousand processes",
+    method: "\
+A million requests come at 20 000 a second on 64 connections; then, in a new run, ten thousand
+connections are open at once and each asks three times; then, in another, a hundred thousand
+processes are made that ask once each and end. The processes that the lines name are told apart by
+their number and start time. Every run must add up.",
+    columns: &["figure"],
+    comparisons: &[],
+    goals: &[
+        at_most("resident memory after 1000000 requests", 24.0),
+        at_most("lost: ", 0.0),
+        Goal {
+            what: "processes told apart",
+            rows: "processes told apart",
+            quantity: Quantity::Column("figure"),
+            bound: Bound::AtLeast(100_000.0),
+            miss: "",
+        },
+    ],
+    remarks: "",
+    measure: |bed| bed.measure(&["volume"]),
+};
+
+/// What a request costs the program, by how many come.
+pub const GROWTH: Section = Section {
+    name: "growth",
+    title: "What a request costs the program, by how many come",
+    method: "\
+Processor time of all of the program's threads (`schedstat`) and their context switches, divided by
+the requests, each of which was reported. The program has a processor to itself.",
+    columns: &["processor time a request", "wake-ups a request"],
+    comparisons: &[],
+    goals: &[],
+    remarks: "",
+    measure: |bed| bed.measure(&["growth"]),
+};
+
+/// How long it takes until a request's line can be read.
+pub const DELAY: Section = Section {
+    name: "delay",
+    title: "From a response's arrival to the written line",
+    method: "\
+From the time at which the kernel half saw the response, which the line itself tells, to the time at
+which a reader of the pipe had the line; so waking the program, its work, waking its thread that
+writes, and waking the reader are in it. A sample is a run's median, or the line slower than 99 of
+100 or 999 of 1000.",
+    columns: &["median", "99th of 100", "999th of 1000"],
+    comparisons: &[],
+    goals: &[Goal {
+        what: "response seen to line written, 99th of 100",
+        rows: "",
+        quantity: Quantity::Column("99th of 100"),
+        bound: Bound::AtMost(5.0),
+        miss: "",
+    }],
+    remarks: "",
+    measure: |bed| bed.measure(&["delay"]),
+};
+
+/// What the program takes by being there.
+pub const FOOTPRINT: Section = Section {
+    name: "footprint",
+    title: "Start, size, and what it takes when nothing happens",
+    method: "\
+Start to attached is the time from the program's start until its `start` event is read: from then
+on everything is audited. Then, with nobody asking, ten seconds are looked at through procfs:
+`schedstat` and the context switches of all threads.",
+    columns: &["figure"],
+    comparisons: &[],
+    goals: &[
+        at_most("start to attached", 100.0),
+        at_most("processor time in ten idle seconds", 0.0),
+        at_most("wake-ups in ten idle seconds", 0.0),
+        at_most("resident memory when idle", 12.0),
+        at_most("size of the program", 8.0),
+    ],
+    remarks: "",
+    measure: |bed| bed.measure(&["footprint"]),
+};
+
+/// Bounds a row of a single column.
+const fn at_most(what: &'static str, bound: f64) -> Goal {
+    let quantity = Quantity::Column("figure");
+    Goal { what, rows: what, quantity, bound: Bound::AtMost(bound), miss: "" }
+}
