@@ -1,20 +1,55 @@
 //! The kernel half's object, looked at without loading it.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::path::Path;
 
-use ::object::read::elf::ElfFile64;
-use ::object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use ::object::elf::EM_BPF;
+use ::object::read::elf::{ElfFile64, FileHeader as _};
+use ::object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
 use anyhow::{Context, Result, bail};
 
-/// The sections of the programs: their names tell the loader where each is attached.
-const PROGRAMS: [&str; 4] =
-    ["cgroup/connect4", "cgroup/connect6", "cgroup_skb/egress", "cgroup_skb/ingress"];
-/// The maps and the read-only globals that userspace looks up by name.
-const SYMBOLS: [&str; 7] =
-    ["RECORDS", "LOSSES", "LOSERS", "SOCKETS", "ENDPOINTS", "READ_KERNEL", "OFFSETS"];
+/// Each program: its section, whose name tells the loader where it is attached, and its function.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("cgroup/connect4", "connect4"),
+    ("cgroup/connect6", "connect6"),
+    ("cgroup_skb/egress", "egress"),
+    ("cgroup_skb/ingress", "ingress"),
+];
+/// The section of the functions that the programs call.
+const FUNCTIONS: &str = ".text";
+/// The section of the maps' definitions.
+const MAP_SECTION: &str = "maps";
+/// Each map with its type, `enum bpf_map_type` of `include/uapi/linux/bpf.h`.
+const MAPS: [(&str, u32); 5] = [
+    ("AYA_LOGS", RING_BUFFER),
+    ("LOSERS", LRU_HASH),
+    ("LOSSES", PER_CPU_ARRAY),
+    ("RECORDS", RING_BUFFER),
+    ("SOCKETS", LRU_HASH),
+];
+const PER_CPU_ARRAY: u32 = 6;
+const LRU_HASH: u32 = 9;
+const RING_BUFFER: u32 = 27;
+/// The read-only globals that userspace sets before it loads the programs.
+const GLOBALS: [&str; 4] = ["AYA_LOG_LEVEL", "ENDPOINTS", "OFFSETS", "READ_KERNEL"];
 /// The licence under which the kernel lets the programs call its helpers.
 const LICENSE: &[u8] = b"Dual MIT/GPL\0";
+/// What `.BTF` and `.BTF.ext` begin with in little endian, `BTF_MAGIC` of the kernel's `btf.h`,
+/// and the version.
+const BTF: [u8; 3] = [0x9f, 0xeb, 1];
+/// Parts of the names of what a panic calls.
+const PANIC: [&str; 3] = ["panic", "unwind", "core3fmt"];
+/// The size of an instruction in bytes.
+const INSTRUCTION: usize = 8;
+/// `BPF_JMP | BPF_CALL`.
+const CALL: u8 = 0x85;
+/// `BPF_PSEUDO_CALL`, in the upper half of an instruction's second byte: a function of the object.
+const OWN_FUNCTION: u8 = 1;
+
+type File<'a> = ElfFile64<'a, Endianness>;
 
 /// Checks that an object has what the loader and the kernel want, and no way to a panic.
 pub fn check(path: &Path) -> Result<()> {
@@ -28,49 +63,113 @@ pub fn check(path: &Path) -> Result<()> {
 
 /// Returns what is wrong with an object.
 fn faults(data: &[u8]) -> Result<Vec<String>> {
-    let file = ElfFile64::<::object::Endianness>::parse(data)?;
+    let file = File::parse(data)?;
     let mut faults = Vec::new();
-    for name in PROGRAMS.into_iter().chain([".BTF", ".BTF.ext"]) {
-        if file.section_by_name(name).is_none_or(|section| section.size() == 0) {
-            faults.push(format!("no section {name}"));
+    if file.elf_header().e_machine(file.endian()) != EM_BPF || !file.is_little_endian() {
+        faults.push("it is not for little-endian BPF".to_owned());
+    }
+    faults.extend(in_programs(&file)?);
+    faults.extend(in_maps(&file)?);
+    faults.extend(in_symbols(&file)?);
+    faults.extend(unresolved_calls(&file)?);
+    for name in [".BTF", ".BTF.ext"] {
+        if !section(&file, name)?.is_some_and(|data| data.starts_with(&BTF)) {
+            faults.push(format!("no type information in {name}"));
         }
     }
-    for section in file.sections() {
+    if section(&file, "license")? != Some(LICENSE) {
+        faults.push("the licence is not Dual MIT/GPL".to_owned());
+    }
+    Ok(faults)
+}
+
+/// Returns a section's bytes.
+fn section<'a>(file: &File<'a>, name: &str) -> Result<Option<&'a [u8]>> {
+    Ok(file.section_by_name(name).map(|section| section.data()).transpose()?)
+}
+
+/// Finds the programs that are missing, and those that nobody knows.
+fn in_programs(file: &File<'_>) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    for (section, function) in PROGRAMS {
+        let index = file.section_by_name(section).map(|section| section.index());
+        let begins = file.symbols().any(|symbol| {
+            index.is_some()
+                && symbol.section_index() == index
+                && symbol.address() == 0
+                && symbol.name() == Ok(function)
+        });
+        if !begins {
+            faults.push(format!("no program {function} in {section}"));
+        }
+    }
+    for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
         let name = section.name()?;
-        if name.starts_with("cgroup") && !PROGRAMS.contains(&name) {
+        if name != FUNCTIONS && !PROGRAMS.iter().any(|(known, _)| *known == name) {
             faults.push(format!("an unknown program in {name}"));
         }
     }
-    let license = file.section_by_name("license").map(|section| section.data()).transpose()?;
-    if license != Some(LICENSE) {
-        faults.push("the licence is not Dual MIT/GPL".to_owned());
+    Ok(faults)
+}
+
+/// Finds the maps that are missing or of another type, and those that nobody knows.
+fn in_maps(file: &File<'_>) -> Result<Vec<String>> {
+    let Some(section) = file.section_by_name(MAP_SECTION) else {
+        return Ok(vec!["no maps".to_owned()]);
+    };
+    let data = section.data()?;
+    let mut found = Vec::new();
+    for symbol in file.symbols() {
+        if symbol.section_index() == Some(section.index()) && symbol.is_definition() {
+            let start = usize::try_from(symbol.address())?;
+            let kind = data.get(start..).and_then(|rest| rest.first_chunk());
+            let kind = kind.context("a map's definition ends early")?;
+            found.push((symbol.name()?, u32::from_le_bytes(*kind)));
+        }
     }
+    let missing = MAPS.iter().filter(|map| !found.contains(map));
+    let unknown = found.iter().filter(|map| !MAPS.contains(map));
+    let mut faults: Vec<_> =
+        missing.map(|(name, kind)| format!("no map {name} of type {kind}")).collect();
+    faults.extend(unknown.map(|(name, kind)| format!("an unknown map {name} of type {kind}")));
+    Ok(faults)
+}
+
+/// Finds what calls a panic or what is nowhere, and the globals that are missing.
+fn in_symbols(file: &File<'_>) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
     let mut names = Vec::new();
     for symbol in file.symbols() {
         let name = symbol.name()?;
-        if name.contains("panic") || name.contains("unwind") {
+        if PANIC.iter().any(|part| name.contains(part)) {
             faults.push(format!("a way to a panic: {name}"));
         }
         if symbol.is_undefined() && !name.is_empty() {
             faults.push(format!("an unresolved call: {name}"));
         }
-        names.push(name);
+        let section = symbol.section_index().map(|index| file.section_by_index(index));
+        if section.transpose()?.is_some_and(|section| section.name() == Ok(".rodata")) {
+            names.push(name);
+        }
     }
-    let is_missing = |name: &&str| !names.contains(name);
-    faults.extend(SYMBOLS.iter().filter(|name| is_missing(name)).map(|name| format!("no {name}")));
+    let missing = GLOBALS.iter().filter(|name| !names.contains(name));
+    faults.extend(missing.map(|name| format!("no global {name}")));
     Ok(faults)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_program_of_the_host_lacks_everything() {
-        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
-        let faults = faults(&own).unwrap();
-        for name in ["cgroup/connect4", ".BTF", "licence", "RECORDS"] {
-            assert!(faults.iter().any(|fault| fault.contains(name)), "{name}: {faults:?}");
+/// Finds calls whose target is neither in the instruction nor in a relocation of it.
+fn unresolved_calls(file: &File<'_>) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
+        for (number, instruction) in section.data()?.chunks_exact(INSTRUCTION).enumerate() {
+            let offset = u64::try_from(number * INSTRUCTION)?;
+            let is_open = instruction[0] == CALL
+                && instruction[1] >> 4 == OWN_FUNCTION
+                && instruction[4..] == [0xff; 4];
+            if is_open && !section.relocations().any(|(place, _)| place == offset) {
+                faults.push(format!("an unresolved call: {} at {offset}", section.name()?));
+            }
         }
     }
+    Ok(faults)
 }
