@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::architecture::Architecture;
 use crate::command;
+use crate::cross;
 use crate::elf;
 use crate::setup;
 use crate::toolchain::{BPF_TARGET, Toolchain};
@@ -43,20 +46,8 @@ pub fn kernel_folder(workspace: &Workspace) -> PathBuf {
 
 /// Builds the static program around an object; returns its path in `target/dist`.
 pub fn program(workspace: &Workspace, object: &Path, target: &str) -> Result<PathBuf> {
-    let mut cargo = workspace.cargo();
-    cargo
-        .args(["build", "--release", "--locked", "-p", "imds-audit", "--bin", "imds-audit"])
-        .args(["--target", target, "--target-dir"])
-        .arg(&workspace.target)
-        .env(OBJECT_VARIABLE, object)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    if target != HOST_TARGET {
-        let variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
-        if std::env::var_os(&variable).is_none() {
-            cargo.env(variable, format!("{}-gcc", target.replace("-unknown", "")));
-        }
-    }
+    let mut cargo = static_cargo(workspace, object, target)?;
+    cargo.args(["build", "--release", "--locked", "-p", "imds-audit", "--bin", "imds-audit"]);
     command::run(&mut cargo)?;
 
     let built = workspace.target.join(target).join("release/imds-audit");
@@ -65,9 +56,30 @@ pub fn program(workspace: &Workspace, object: &Path, target: &str) -> Result<Pat
         let libraries = needs.libraries.join(", ");
         bail!("{} is not static: it needs a loader or {libraries}", built.display());
     }
+    if Architecture::of_target(target).is_some_and(|wanted| wanted.elf != needs.machine) {
+        bail!("{} is for the ELF machine {}, not for {target}", built.display(), needs.machine);
+    }
     let dist = workspace.target.join("dist");
     let folder = if target == HOST_TARGET { dist } else { dist.join(target) };
     install(&built, &folder).with_context(|| format!("cannot write to {}", folder.display()))
+}
+
+/// Returns a cargo command, whose subcommand is the next argument, for static programs of a target
+/// around an object.
+pub fn static_cargo(workspace: &Workspace, object: &Path, target: &str) -> Result<Command> {
+    let mut cargo = if target == HOST_TARGET {
+        let mut cargo = workspace.cargo();
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", "-C\x1ftarget-feature=+crt-static");
+        cargo
+    } else {
+        cross::cargo(workspace, target, "-Ctarget-feature=+crt-static")?
+    };
+    cargo
+        .current_dir(&workspace.root)
+        .env("CARGO_BUILD_TARGET", target)
+        .env("CARGO_TARGET_DIR", &workspace.target)
+        .env(OBJECT_VARIABLE, object);
+    Ok(cargo)
 }
 
 /// Puts the program into a folder in one step: an old copy of it may be running.

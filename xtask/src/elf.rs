@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 
 /// What a program needs at run time.
 pub struct Needs {
+    /// The architecture's number (`e_machine`).
+    pub machine: u16,
     /// It names a dynamic loader.
     pub loader: bool,
     /// The shared libraries that it names.
@@ -27,7 +29,8 @@ fn parse(data: &[u8]) -> Result<Needs, ::object::Error> {
     let header = FileHeader64::<Endianness>::parse(data)?;
     let endian = header.endian()?;
     let segments = header.program_headers(endian, data)?;
-    let mut needs = Needs { loader: false, libraries: Vec::new() };
+    let machine = header.e_machine(endian);
+    let mut needs = Needs { machine, loader: false, libraries: Vec::new() };
     for segment in segments {
         needs.loader |= segment.p_type(endian) == PT_INTERP;
     }

@@ -1,9 +1,11 @@
 //! Set-up, build, demo and tests of imds-audit: whatever a person would otherwise type twice.
 
 mod apt;
+mod architecture;
 mod bench;
 mod build;
 mod command;
+mod cross;
 mod demo;
 mod elf;
 mod fuzz;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::architecture::parse_target;
 use crate::build::HOST_TARGET;
 use crate::workspace::Workspace;
 
@@ -38,8 +41,8 @@ enum Task {
     Setup,
     /// Builds the static program with the kernel half inside.
     Build {
-        /// The host half's target.
-        #[arg(long, value_name = "TRIPLE", default_value = HOST_TARGET)]
+        /// The host half's target: a triple, or aarch64 or x86_64 for short.
+        #[arg(long, value_parser = parse_target, default_value = HOST_TARGET)]
         target: String,
     },
     /// Builds the program and runs its demonstration, with sudo where needed.

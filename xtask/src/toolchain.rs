@@ -61,6 +61,8 @@ pub struct DebianPackages {
     pub clippy: Vec<String>,
     /// What building bpf-linker needs.
     pub linker: Vec<String>,
+    /// The compiler's library, which Debian has for each architecture.
+    pub library: String,
 }
 
 impl Pins {
@@ -101,8 +103,7 @@ impl Compiler {
                 return Ok(compiler);
             }
         }
-        let compiler = Self::inspect(Path::new("/usr/bin"), None)?;
-        compiler.suits(pins)?;
+        let compiler = Self::debians(pins)?;
         if !has_library_source(Path::new("/usr")) {
             bail!("/usr/bin/rustc has no library source: the package rust-web-src is missing");
         }
@@ -110,6 +111,27 @@ impl Compiler {
             bail!("/usr/bin/rustc has no cargo beside it: the package cargo-web is missing");
         }
         Ok(compiler)
+    }
+
+    /// Finds the compiler of Debian's packages, with its library's source or without.
+    pub fn debians(pins: &Pins) -> Result<Self> {
+        let compiler = Self::inspect(Path::new("/usr/bin"), None)?;
+        compiler.suits(pins)?;
+        Ok(compiler)
+    }
+
+    /// Returns its own cargo, with nothing in the environment that names another compiler.
+    pub fn cargo(&self) -> Command {
+        self.command(&self.bin.join("cargo"))
+    }
+
+    /// Returns a command with this compiler, and its own cargo, in the environment.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        clean(&mut command)
+            .env("CARGO", self.bin.join("cargo"))
+            .env("RUSTC", self.bin.join("rustc"));
+        command
     }
 
     /// Reads the versions of the rustc in a folder.
@@ -225,15 +247,13 @@ impl Toolchain {
             "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
             format!("-Ctarget-cpu={}", self.cpu),
         ];
-        let mut command = Command::new(program);
-        clean(&mut command)
+        let mut command = self.compiler.command(&program);
+        command
             .current_dir(root)
             .args([subcommand, "--release", "--locked", "-Zbuild-std=core", "--target", BPF_TARGET])
             .args(["-p", "imds-audit-ebpf", "--bin", "imds-audit-programs"])
             .args(["--features", "programs", "--target-dir"])
             .arg(target)
-            .env("CARGO", self.compiler.bin.join("cargo"))
-            .env("RUSTC", self.compiler.bin.join("rustc"))
             // Unstable options on a stable compiler: build-std, and the target's own features.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
