@@ -21,7 +21,7 @@ use results::Results;
 use section::Section;
 
 /// Every section, in the order of the document.
-const SECTIONS: [&Section; 9] = [
+const SECTIONS: [&Section; 10] = [
     &others::PACKET,
     &others::LOOPBACK,
     &others::VETH,
@@ -30,6 +30,7 @@ const SECTIONS: [&Section; 9] = [
     &own::VOLUME,
     &own::GROWTH,
     &own::DELAY,
+    &own::ENGINE,
     &own::FOOTPRINT,
 ];
 

@@ -9,6 +9,7 @@ mod cross;
 mod demo;
 mod elf;
 mod fuzz;
+mod instructions;
 mod node;
 mod object;
 mod python;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::build::{self, OBJECT_VARIABLE};
 use crate::command;
 use crate::fuzz;
+use crate::instructions;
 use crate::object;
 use crate::setup;
 use crate::toolchain::Toolchain;
@@ -33,6 +34,9 @@ pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     }
     let program =
         step("build of the program", || build::program(workspace, &object, build::HOST_TARGET))?;
+    if filter.is_none() {
+        step("instructions", || instructions::check(workspace, &object))?;
+    }
     end_to_end(workspace, &program, filter)?;
     println!("ok: everything in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::audit::Audit;
+use super::holder::Holder;
 use super::line::{Desk, Pair};
 use super::pace::send;
 use super::processor::{Processor, pin};
@@ -24,6 +25,8 @@ const POINTS: [(usize, f64, u64); 7] = [
     (100, 1_000.0, 2),
     (10_000, 1_000.0, 2),
 ];
+/// How many of them this process holds; another one holds the rest.
+const OWN: usize = 5_000;
 /// How long the program is left alone until it has done everything that was asked of it.
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -40,7 +43,12 @@ pub fn measure(program: &Path) -> Result<Rows> {
         for (connections, rate, seconds) in POINTS {
             let [name, value] = desk.endpoint();
             let audit = Audit::start(program, &[&name, &value], Processor::Second)?;
-            let mut pairs = desk.open(connections)?;
+            let own = connections.min(OWN);
+            let others = connections - own;
+            let held = (others > 0)
+                .then(|| Holder::start(program, desk.address, others, 1))
+                .transpose()?;
+            let mut pairs = desk.open(own)?;
             // Each connection's first request is dearer: its caller is looked up.
             pairs.iter_mut().try_for_each(Pair::exchange)?;
             sleep(SETTLE);
@@ -49,6 +57,7 @@ pub fn measure(program: &Path) -> Result<Rows> {
             sleep(SETTLE);
             let after = Usage::of(audit.pid())?;
             let requests = sent.requests + connections as u64;
+            drop(held);
             let stop = audit.stop()?;
             ensure!(
                 stop.requests() == requests,

@@ -3,10 +3,15 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use imds_audit::simulator::{Network, SERVICE_V4, Topology};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// How long a caller may take to come.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A request without a token, as curl sends it.
 pub const REQUEST: &[u8] = b"GET /latest/meta-data/instance-id HTTP/1.1\r\n\
@@ -33,11 +38,20 @@ impl Desk {
     /// # Errors
     /// Where the network cannot be made.
     pub fn new() -> Result<Self> {
-        let network = Network::new(Topology::Direct)?;
         // Others on this host may ask on other ports, and are not to be counted.
-        let port = 20_000 + u16::try_from(std::process::id() % 30_000)?;
+        Self::at(20_000 + u16::try_from(std::process::id() % 30_000)?)
+    }
+
+    /// Makes one whose address has this port.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn at(port: u16) -> Result<Self> {
+        let network = Network::new(Topology::Direct)?;
         let address = SocketAddr::from((SERVICE_V4, port));
         let listener = network.listen(address)?;
+        // A caller that does not come shall not be waited for.
+        set_socket_timeout(&listener, Timeout::Recv, Some(PATIENCE))?;
         allow_descriptors()?;
         Ok(Self { network, listener, address })
     }
@@ -105,7 +119,6 @@ fn take(stream: &mut TcpStream, buffer: &mut [u8; 1024], length: usize) -> io::R
 /// Lets this process have as many descriptors as it may.
 fn allow_descriptors() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.map_or(1 << 20, |most| most.max(1 << 16));
-    let limit = Rlimit { current: Some(wanted), maximum: Some(wanted) };
+    let limit = Rlimit { current: limit.maximum, ..limit };
     setrlimit(Resource::Nofile, limit).context("cannot have many descriptors")
 }

@@ -10,6 +10,7 @@ mod capacity;
 mod delay;
 mod footprint;
 mod growth;
+mod holder;
 mod latency;
 mod line;
 mod order;
@@ -78,6 +79,19 @@ enum What {
         #[arg(long)]
         count: u32,
     },
+    /// Connections that are held open until standard input ends; measures nothing.
+    #[command(hide = true)]
+    Hold {
+        /// Where to.
+        #[arg(long)]
+        address: SocketAddr,
+        /// How many.
+        #[arg(long)]
+        connections: usize,
+        /// How many requests are sent on each.
+        #[arg(long)]
+        rounds: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -101,6 +115,9 @@ fn run(Arguments { program, what }: &Arguments) -> Result<()> {
         What::Delay => delay::measure(program),
         What::Footprint => footprint::measure(program),
         What::Callers { address, count } => return callers::call(*address, *count),
+        What::Hold { address, connections, rounds } => {
+            return holder::hold(*address, *connections, *rounds);
+        }
     }?;
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &rows).context("cannot write the samples")?;

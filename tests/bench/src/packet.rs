@@ -50,7 +50,7 @@ pub fn measure() -> Result<Rows> {
             ];
             for transport in [Transport::Tcp, Transport::Udp] {
                 let packet = packet(endpoint.is_ipv6(), transport);
-                let name = format!("{}, {transport:?} over {family}", program.name());
+                let name = format!("{}, {} over {family}", program.name(), transport.name());
                 for program in &programs {
                     bpf::run(program.as_fd(), &packet, WARM_UP)?;
                 }
@@ -68,10 +68,19 @@ pub fn measure() -> Result<Rows> {
 }
 
 /// What a packet carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Transport {
     Tcp,
     Udp,
+}
+
+impl Transport {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
+    }
 }
 
 /// Makes a packet of a hundred bytes of payload between two hosts that are nobody's endpoint:

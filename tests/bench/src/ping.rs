@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use imds_audit::simulator::Namespace;
-use rustix::net::sockopt::set_socket_linger;
+use rustix::net::sockopt::{Timeout, set_socket_linger, set_socket_timeout};
 
 use super::processor::{Processor, pin};
 
-/// How long a datagram is waited for.
+/// How long a datagram or a connection is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The message: small, as in the worst case.
@@ -34,7 +34,7 @@ impl Ends<'_> {
     /// # Errors
     /// Where the network does not work.
     pub fn tcp(self, trips: u32) -> Result<f64> {
-        let listener = self.server.run(|| TcpListener::bind((self.address, 0)))??;
+        let listener = self.listen()?;
         let server = listener.local_addr()?;
         self.time(
             trips,
@@ -102,7 +102,7 @@ impl Ends<'_> {
     /// # Errors
     /// Where the network does not work.
     pub fn connects(self, count: u32) -> Result<f64> {
-        let listener = self.server.run(|| TcpListener::bind((self.address, 0)))??;
+        let listener = self.listen()?;
         let server = listener.local_addr()?;
         self.time(
             count,
@@ -121,6 +121,13 @@ impl Ends<'_> {
                 Ok(start.elapsed())
             },
         )
+    }
+
+    /// Listens on a port of the server's, for no longer than whoever is to come may take.
+    fn listen(self) -> Result<TcpListener> {
+        let listener = self.server.run(|| TcpListener::bind((self.address, 0)))??;
+        set_socket_timeout(&listener, Timeout::Recv, Some(PATIENCE))?;
+        Ok(listener)
     }
 
     /// Runs both sides, on the same processor, and returns how often a second.

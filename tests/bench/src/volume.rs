@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::audit::{Audit, Stop};
 use super::callers::answer;
+use super::holder::Holder;
 use super::line::{Desk, Pair};
 use super::pace::send;
 use super::processor::{Processor, pin};
@@ -71,13 +72,15 @@ fn connections(program: &Path, rows: &mut Rows) -> Result<()> {
     let desk = Desk::new()?;
     let [name, value] = desk.endpoint();
     let audit = Audit::start(program, &[&name, &value], Processor::Second)?;
-    let mut pairs = desk.open(CONNECTIONS)?;
+    let held = Holder::start(program, desk.address, CONNECTIONS / 2, 3)?;
+    let mut pairs = desk.open(CONNECTIONS / 2)?;
     for _ in 0..3 {
         pairs.iter_mut().try_for_each(Pair::exchange)?;
     }
     sleep(SETTLE);
     let row = format!("resident memory with {CONNECTIONS} connections open");
     rows.add(&row, "MiB", COLUMN, resident(audit.pid())?);
+    drop(held);
     let stop = audit.stop()?;
     account(&stop, 3 * CONNECTIONS as u64, "three requests on each of ten thousand", rows)
 }
@@ -97,15 +100,13 @@ fn processes(program: &Path, rows: &mut Rows) -> Result<()> {
     callers.arg("--program").arg(program).args(["callers", "--address"]);
     callers.arg(desk.address.to_string()).args(["--count", &PROCESSES.to_string()]);
     let start = Instant::now();
-    let status = thread::scope(|scope| {
+    thread::scope(|scope| {
         let service = scope.spawn(|| answer(desk.listener(), PROCESSES));
         let status = callers.status()?;
-        // Where the callers failed, the service would wait for ever.
         ensure!(status.success(), "the callers ended with {status}");
         service.join().map_err(|_| anyhow!("the service panicked"))??;
-        Ok(status)
-    });
-    status?;
+        Ok(())
+    })?;
     let rate = f64::from(PROCESSES) / start.elapsed().as_secs_f64();
     rows.add("processes a second", "", COLUMN, rate);
     sleep(SETTLE);

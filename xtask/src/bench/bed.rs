@@ -1,7 +1,7 @@
 //! What a measurement stands on: the built program, the instrument that measures it, and where.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -11,7 +11,8 @@ use crate::command;
 use crate::setup;
 use crate::workspace::Workspace;
 
-use super::results::{Measured, Place, Row};
+use super::render;
+use super::results::{self, Measured, Place, Row};
 
 /// The package of the instrument.
 const INSTRUMENT: &str = "imds-audit-bench";
@@ -20,6 +21,8 @@ const INSTRUMENT: &str = "imds-audit-bench";
 pub struct Bed<'a> {
     /// The source tree.
     pub workspace: &'a Workspace,
+    /// The kernel half's object.
+    pub object: PathBuf,
     /// The program under measurement.
     pub program: PathBuf,
     /// The program that measures it on this machine.
@@ -34,9 +37,9 @@ impl<'a> Bed<'a> {
         let toolchain = setup::toolchain(workspace, false)?;
         let object = build::kernel_half(workspace, &toolchain)?;
         let program = build::program(workspace, &object, HOST_TARGET)?;
-        let instrument = instrument(workspace, Some(&object))?;
+        let instrument = instrument(workspace, &object)?;
         let date = command::output(Command::new("date").args(["-u", "+%F"]))?.trim().to_owned();
-        Ok(Self { workspace, program, instrument, date, commit: commit(workspace) })
+        Ok(Self { workspace, object, program, instrument, date, commit: commit(workspace) })
     }
 
     /// Has the instrument measure on this machine, as root.
@@ -65,19 +68,16 @@ impl<'a> Bed<'a> {
     }
 }
 
-/// Builds the instrument; without the kernel half it can do only what needs none.
-pub fn instrument(workspace: &Workspace, object: Option<&PathBuf>) -> Result<PathBuf> {
+/// Builds the instrument.
+fn instrument(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
     let mut cargo = workspace.cargo();
     cargo
-        .args(["build", "--release", "--locked", "-p", INSTRUMENT, "--target", HOST_TARGET])
-        .arg("--target-dir")
+        .args(["build", "--release", "--locked", "-p", INSTRUMENT, "--bin", INSTRUMENT])
+        .args(["--target", HOST_TARGET, "--target-dir"])
         .arg(&workspace.target)
+        .env(OBJECT_VARIABLE, object)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    match object {
-        Some(object) => cargo.env(OBJECT_VARIABLE, object),
-        None => cargo.env_remove(OBJECT_VARIABLE),
-    };
     command::run(&mut cargo)?;
     Ok(workspace.target.join(HOST_TARGET).join("release").join(INSTRUMENT))
 }
@@ -109,10 +109,20 @@ pub fn own_place() -> Result<Place> {
     Ok(Place { machine, kernel, is_emulated: false })
 }
 
-/// Returns the commit that is measured.
+/// Returns the commit that is measured; `-dirty` behind it where the tree differs from it in more
+/// than the results themselves.
 fn commit(workspace: &Workspace) -> String {
-    let mut git = Command::new("git");
-    git.arg("-C").arg(&workspace.root).args(["describe", "--always", "--dirty", "--abbrev=9"]);
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(&workspace.root).args(arguments);
+        command::output(&mut git)
+    };
     // A tree without git, such as an unpacked archive, is measured all the same.
-    command::output(&mut git).map_or_else(|_| "an unknown commit".into(), |id| id.trim().into())
+    let Ok(commit) = git(&["rev-parse", "--short=9", "HEAD"]) else {
+        return "an unknown commit".to_owned();
+    };
+    let results = [render::FILE, results::FILE].map(|file| format!(":!{file}"));
+    let [document, samples] = &results;
+    let is_clean = git(&["diff", "--quiet", "HEAD", "--", ".", document, samples]).is_ok();
+    format!("{}{}", commit.trim(), if is_clean { "" } else { "-dirty" })
 }

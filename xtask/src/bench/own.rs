@@ -1,6 +1,10 @@
 //! What callers of the metadata service pay, and what the program holds, measured on the machine
 //! itself.
 
+use crate::instructions;
+
+use super::bed::own_place;
+use super::results::Row;
 use super::section::{Bound, Comparison, Goal, Quantity, Section};
 
 /// What a caller of the metadata service pays.
@@ -115,6 +119,30 @@ writes, and waking the reader are in it. A sample is a run's median, or the line
     }],
     remarks: "",
     measure: |bed| bed.measure(&["delay"]),
+};
+
+/// How many instructions the engine takes for an exchange.
+pub const ENGINE: Section = Section {
+    name: "engine",
+    title: "Instructions of the engine for an exchange",
+    method: "\
+From the kernel half's records to the JSON line, without kernel, procfs and output, under
+`valgrind --tool=callgrind`: the difference of two runs, by exchange. `fresh` is an exchange of a
+process and on a connection each, `kept` one on a connection that stays open. `cargo xtask test`
+holds both below the ceilings in `xtask/instructions.toml`.",
+    columns: &["figure"],
+    comparisons: &[],
+    goals: &[],
+    remarks: "",
+    measure: |bed| {
+        let counts = instructions::counts(bed.workspace, &bed.object)?;
+        let row = |(case, count): (&str, u64)| Row {
+            name: case.to_owned(),
+            unit: "instructions".to_owned(),
+            columns: [("figure".to_owned(), vec![count as f64])].into(),
+        };
+        Ok(bed.measured(own_place()?, counts.into_iter().map(row).collect()))
+    },
 };
 
 /// What the program takes by being there.

@@ -1,0 +1,65 @@
+//! Connections that another process holds: one process may not have descriptors enough for both
+//! ends of ten thousand.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::line::{Desk, Pair};
+
+/// What the process says when it holds them.
+const READY: &str = "ready";
+
+/// A process that holds connections to an address, in a network of its own. Ended when dropped.
+pub struct Holder(Child);
+
+impl Holder {
+    /// Starts one, and waits until it holds so many connections and has sent so many requests on
+    /// each.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn start(
+        program: &Path,
+        address: SocketAddr,
+        connections: usize,
+        rounds: usize,
+    ) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--program").arg(program).args(["hold", "--address", &address.to_string()]);
+        command.args(["--connections", &connections.to_string()]);
+        command.args(["--rounds", &rounds.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = Self(command.spawn()?);
+        let output = holder.0.stdout.take().context("no standard output")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        ensure!(line.trim_end() == READY, "connections cannot be held");
+        Ok(holder)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Holds connections until standard input ends: what the process does.
+///
+/// # Errors
+/// Where the network does not work.
+pub fn hold(address: SocketAddr, connections: usize, rounds: usize) -> Result<()> {
+    let desk = Desk::at(address.port())?;
+    let mut pairs = desk.open(connections)?;
+    for _ in 0..rounds {
+        pairs.iter_mut().try_for_each(Pair::exchange)?;
+    }
+    println!("{READY}");
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
