@@ -326,8 +326,9 @@ pub fn is_of(networks: &[u32], event: &Event) -> bool {
     network.is_none_or(|network| networks.contains(&network))
 }
 
-/// Gives back to the system what loading took: aya keeps the whole of the kernel's BTF in memory
-/// for its time, several megabytes that the allocator would hold for as long as the agent runs.
+/// Gives back to the system what loading took: the kernel's BTF, where it is read and not mapped,
+/// and the object are several megabytes that the allocator would hold for as long as the agent
+/// runs.
 fn release_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function only looks at the allocator's own state.

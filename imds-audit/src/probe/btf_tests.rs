@@ -169,8 +169,8 @@ impl Readable for Memory<'_> {
 
 #[test]
 fn the_running_kernels_offsets_are_those_of_another_implementation() {
-    let path = std::path::Path::new(crate::probe::host::VMLINUX_BTF);
-    let Ok(data) = crate::probe::host::read_btf(path) else {
+    let path = std::path::Path::new(crate::probe::vmlinux::VMLINUX_BTF);
+    let Ok(data) = crate::probe::vmlinux::KernelBtf::open(path) else {
         assert!(std::env::var_os("CI").is_none(), "this kernel has no BTF to compare with");
         eprintln!("SKIPPED: this kernel has no BTF to compare with");
         return;

@@ -1,13 +1,12 @@
 //! What the host is and allows, found out by looking and trying, not by version numbers.
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs, io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::fs::MetadataExt,
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use rustix::{
@@ -23,11 +22,6 @@ const ROOT_INODE: u64 = 1;
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 /// The inode number of the initial user namespace (`PROC_USER_INIT_INO`, same file).
 const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
-/// The largest BTF that is read. Distribution kernels have five to ten megabytes.
-const MAX_BTF: u64 = 64 << 20;
-
-/// Where the kernel publishes its own BTF.
-pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// The folder of cgroup v2 that the programs are attached to.
 #[derive(Debug)]
@@ -265,22 +259,6 @@ pub fn is_initial_user_namespace() -> bool {
 fn selected(modes: &str) -> Option<&str> {
     let (_, rest) = modes.split_once('[')?;
     Some(rest.split_once(']')?.0)
-}
-
-/// Reads the kernel's BTF.
-///
-/// # Errors
-/// Where the file does not exist (the kernel was built without CONFIG_DEBUG_INFO_BTF), cannot be
-/// read, or is longer than 64 MiB.
-pub fn read_btf(path: &Path) -> io::Result<Vec<u8>> {
-    let file = fs::File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut data = Vec::with_capacity(length.min(MAX_BTF) as usize);
-    file.take(MAX_BTF + 1).read_to_end(&mut data)?;
-    if data.len() as u64 > MAX_BTF {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 64 MiB"));
-    }
-    Ok(data)
 }
 
 #[cfg(test)]

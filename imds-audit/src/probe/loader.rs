@@ -1,23 +1,26 @@
 //! Loads the kernel half and attaches it.
 
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
-use aya::{
-    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, ProgramError},
-};
+use aya::maps::Map;
+use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 use imds_audit_ebpf::{Endpoint, MAX_ENDPOINTS, Offsets};
 use zerocopy::IntoBytes;
 
 use super::{
-    KERNEL_HALF, btf,
-    host::{CgroupError, CgroupRoot, PERFMON, Rights, VMLINUX_BTF, read_btf},
+    KERNEL_HALF,
+    bpf::{self, Refused},
+    btf,
+    host::{CgroupError, CgroupRoot, PERFMON, Rights},
+    object::{Object, ObjectError},
     refusal::Refusal,
+    vmlinux::{KernelBtf, VMLINUX_BTF},
 };
 
 /// The map of records.
@@ -52,6 +55,18 @@ impl Program {
             Self::Connect6 => "connect6",
             Self::Egress => "egress",
             Self::Ingress => "ingress",
+        }
+    }
+
+    /// Returns its type, and what it is attached to.
+    pub(super) const fn kernel_types(self) -> (bpf_prog_type, bpf_attach_type) {
+        use bpf_attach_type::*;
+        use bpf_prog_type::*;
+        match self {
+            Self::Connect4 => (BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT),
+            Self::Connect6 => (BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_CONNECT),
+            Self::Egress => (BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_EGRESS),
+            Self::Ingress => (BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_INGRESS),
         }
     }
 
@@ -105,7 +120,7 @@ pub enum ProbeError {
     },
     /// The kernel refuses to set up the object.
     #[error("the kernel refuses the object's maps: {0}")]
-    Object(#[source] Box<EbpfError>),
+    Object(#[source] Box<ObjectError>),
     /// The kernel refuses a program.
     #[error("the kernel refuses the program {}: {error}", program.name())]
     Load {
@@ -113,7 +128,7 @@ pub enum ProbeError {
         program: Program,
         /// The system's answer and the verifier's output.
         #[source]
-        error: Box<ProgramError>,
+        error: Refused,
     },
     /// A program cannot be attached.
     #[error("the program {} cannot be attached to the cgroup v2 root: {error}", program.name())]
@@ -122,7 +137,7 @@ pub enum ProbeError {
         program: Program,
         /// The system's answer.
         #[source]
-        error: Box<ProgramError>,
+        error: io::Error,
     },
     /// There is no cgroup v2.
     #[error(transparent)]
@@ -147,7 +162,7 @@ pub struct Options {
     /// The audited endpoints, at most [`MAX_ENDPOINTS`].
     pub endpoints: Vec<SocketAddr>,
     /// The size of the ring of records in bytes; the kernel wants a power of two of pages, and
-    /// aya rounds to one.
+    /// it is rounded up to one.
     pub ring_bytes: u32,
     /// The most detailed level at which the kernel half logs, in aya-log's numbers: 0 for
     /// nothing, 1 for errors, 4 for debugging.
@@ -169,7 +184,10 @@ impl Default for Options {
 
 /// The loaded kernel half, with nothing attached yet.
 pub struct Loaded {
-    pub(super) ebpf: Ebpf,
+    pub(super) maps: HashMap<String, Map>,
+    programs: Vec<(Program, OwnedFd)>,
+    /// Each keeps a program attached.
+    links: Vec<OwnedFd>,
     /// What it does without.
     pub fallbacks: Vec<Fallback>,
 }
@@ -189,7 +207,7 @@ const NO_READS: &str = "processes are named by pid, name and user at connect tim
 
 /// Finds the offsets of the running kernel.
 pub fn resolve_offsets(path: &Path) -> (KernelReads, Vec<Fallback>) {
-    let data = match read_btf(path) {
+    let data = match KernelBtf::open(path) {
         Ok(data) => data,
         Err(error) => {
             let reason = format!("{} cannot be read: {error}", path.display());
@@ -222,28 +240,28 @@ impl Loaded {
     /// Where this build has no kernel half, rights are missing, or the kernel refuses.
     pub fn load(options: &Options) -> Result<Self, ProbeError> {
         let (reads, mut fallbacks) = resolve_offsets(&options.btf);
-        let KernelReads::Offsets(_) = reads else {
-            return Ok(Self { ebpf: load_all(options, &KernelReads::None)?, fallbacks });
+        let refused = match load_all(options, &reads) {
+            Ok((maps, programs)) => return Ok(Self::new(maps, programs, fallbacks)),
+            Err(error) => error,
         };
-        match load_all(options, &reads) {
-            Ok(ebpf) => Ok(Self { ebpf, fallbacks }),
-            // The same programs load with the reads compiled out. A refusal for any other reason
-            // is a fault of ours, which must not pass for a trait of the host.
-            Err(refused) if is_ban_on_reads(&refused) => {
-                match load_all(options, &KernelReads::None) {
-                    Ok(ebpf) => {
-                        fallbacks.push(Fallback {
-                            name: "no-kernel-reads",
-                            reason: refusal(&refused),
-                            consequence: NO_READS,
-                        });
-                        Ok(Self { ebpf, fallbacks })
-                    }
-                    Err(_) => Err(refused),
-                }
-            }
-            Err(error) => Err(error),
+        // The same programs load with the reads compiled out. A refusal for any other reason is a
+        // fault of ours, which must not pass for a trait of the host.
+        if !matches!(reads, KernelReads::Offsets(_)) || !is_ban_on_reads(&refused) {
+            return Err(refused);
         }
+        let Ok((maps, programs)) = load_all(options, &KernelReads::None) else {
+            return Err(refused);
+        };
+        fallbacks.push(Fallback {
+            name: "no-kernel-reads",
+            reason: refusal(&refused),
+            consequence: NO_READS,
+        });
+        Ok(Self::new(maps, programs, fallbacks))
+    }
+
+    fn new(maps: Maps, programs: Vec<(Program, OwnedFd)>, fallbacks: Vec<Fallback>) -> Self {
+        Self { maps, programs, links: Vec::new(), fallbacks }
     }
 
     /// Attaches every program to the root of cgroup v2.
@@ -261,28 +279,38 @@ impl Loaded {
                 consequence: "only processes in this part are audited: the container's own",
             });
         }
-        for program in Program::ALL {
-            attach_one(&mut self.ebpf, program, root)
-                .map_err(|error| ProbeError::Attach { program, error: Box::new(error) })?;
+        for (program, descriptor) in &self.programs {
+            let (_, attach) = program.kernel_types();
+            let link = bpf::link(descriptor.as_fd(), root.folder.as_fd(), attach)
+                .map_err(|error| ProbeError::Attach { program: *program, error })?;
+            self.links.push(link);
         }
         Ok(())
     }
 
     /// Returns a program's descriptor, to run it on a packet or to look at it.
     pub fn descriptor(&self, program: Program) -> Option<BorrowedFd<'_>> {
-        Some(self.ebpf.program(program.name())?.fd().ok()?.as_fd())
+        let found = self.programs.iter().find(|(loaded, _)| *loaded == program);
+        found.map(|(_, descriptor)| descriptor.as_fd())
+    }
+
+    /// Returns the kernel's number of one of the programs.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn number(&self) -> io::Result<u32> {
+        let (_, program) = self.programs.first().ok_or(io::ErrorKind::NotFound)?;
+        Ok(bpf::program_info(program.as_fd())?.id)
     }
 
     /// Returns how many instructions the verifier looked at for each program, where the kernel
     /// tells (Linux 5.16 and newer).
     pub fn verified_instructions(&self) -> Vec<(Program, Option<u32>)> {
-        Program::ALL
-            .into_iter()
-            .map(|program| {
-                let info = self.ebpf.program(program.name()).and_then(|p| p.info().ok());
-                (program, info.and_then(|info| info.verified_instruction_count()))
-            })
-            .collect()
+        let count = |descriptor: &OwnedFd| {
+            let info = bpf::program_info(descriptor.as_fd()).ok()?;
+            Some(info.verified_insns).filter(|&count| count > 0)
+        };
+        self.programs.iter().map(|(program, descriptor)| (*program, count(descriptor))).collect()
     }
 }
 
@@ -305,13 +333,21 @@ fn refusal(error: &ProbeError) -> String {
     format!("the kernel does not let programs read its memory: {}", Refusal::of(error).reason)
 }
 
+/// The object's maps by name.
+type Maps = HashMap<String, Map>;
+
 /// Creates the maps and loads all programs.
-fn load_all(options: &Options, reads: &KernelReads) -> Result<Ebpf, ProbeError> {
-    let mut ebpf = create(options, reads)?;
-    for program in Program::ALL {
-        load_one(&mut ebpf, program).map_err(|error| explain_load(program, error))?;
-    }
-    Ok(ebpf)
+fn load_all(
+    options: &Options,
+    reads: &KernelReads,
+) -> Result<(Maps, Vec<(Program, OwnedFd)>), ProbeError> {
+    let object = create(options, reads)?;
+    let programs: Result<_, ProbeError> = object
+        .load_each()
+        .into_iter()
+        .map(|(program, result)| Ok((program, result.map_err(|e| explain_load(program, e))?)))
+        .collect();
+    Ok((object.into_maps(), programs?))
 }
 
 /// What the kernel said to each program.
@@ -322,17 +358,15 @@ pub type Tried = Vec<(Program, Result<(), ProbeError>)>;
 /// # Errors
 /// Where not even the maps can be made.
 pub fn try_each(options: &Options, reads: &KernelReads) -> Result<Tried, ProbeError> {
-    let mut ebpf = create(options, reads)?;
-    Ok(Program::ALL
-        .into_iter()
-        .map(|program| {
-            let result = load_one(&mut ebpf, program).map_err(|e| explain_load(program, e));
-            (program, result)
+    let tried = create(options, reads)?.load_each().into_iter();
+    Ok(tried
+        .map(|(program, result)| {
+            (program, result.map(drop).map_err(|error| explain_load(program, error)))
         })
         .collect())
 }
 
-fn create(options: &Options, reads: &KernelReads) -> Result<Ebpf, ProbeError> {
+fn create(options: &Options, reads: &KernelReads) -> Result<Object, ProbeError> {
     if KERNEL_HALF.is_empty() {
         return Err(ProbeError::NotBuilt);
     }
@@ -341,15 +375,13 @@ fn create(options: &Options, reads: &KernelReads) -> Result<Ebpf, ProbeError> {
         KernelReads::Offsets(offsets) => (1u32, **offsets),
         KernelReads::None => (0, Offsets::NONE),
     };
-    EbpfLoader::new()
-        .verifier_log_level(VerifierLogLevel::default())
-        .override_global("READ_KERNEL", &may_read, true)
-        .override_global("OFFSETS", offsets.as_bytes(), true)
-        .override_global("ENDPOINTS", endpoints.as_bytes(), true)
-        .override_global("AYA_LOG_LEVEL", &options.log_level, true)
-        .map_max_entries(RECORDS, options.ring_bytes)
-        .load(KERNEL_HALF)
-        .map_err(explain_object)
+    let globals: [(&str, &[u8]); 4] = [
+        ("READ_KERNEL", may_read.as_bytes()),
+        ("OFFSETS", offsets.as_bytes()),
+        ("ENDPOINTS", endpoints.as_bytes()),
+        ("AYA_LOG_LEVEL", options.log_level.as_bytes()),
+    ];
+    Object::prepare(KERNEL_HALF, &globals, &[(RECORDS, options.ring_bytes)]).map_err(explain_object)
 }
 
 fn encode_endpoints(given: &[SocketAddr]) -> Result<[Endpoint; MAX_ENDPOINTS], ProbeError> {
@@ -378,42 +410,7 @@ fn encode_endpoint(address: SocketAddr) -> Endpoint {
     }
 }
 
-fn load_one(ebpf: &mut Ebpf, program: Program) -> Result<(), ProgramError> {
-    match program {
-        Program::Connect4 | Program::Connect6 => sock_addr(ebpf, program)?.load(),
-        Program::Egress | Program::Ingress => skb(ebpf, program)?.load(),
-    }
-}
-
-/// Attaches through a link, which goes when this process goes.
-///
-/// The mode must be `Single` here: links always coexist, and the kernel refuses any flag with
-/// them (`cgroup_bpf_link_attach` in `kernel/bpf/cgroup.c`, since Linux 5.7).
-fn attach_one(ebpf: &mut Ebpf, program: Program, root: &CgroupRoot) -> Result<(), ProgramError> {
-    let mode = CgroupAttachMode::Single;
-    match program {
-        Program::Connect4 | Program::Connect6 => {
-            sock_addr(ebpf, program)?.attach(&root.folder, mode)?;
-        }
-        Program::Egress => {
-            skb(ebpf, program)?.attach(&root.folder, CgroupSkbAttachType::Egress, mode)?;
-        }
-        Program::Ingress => {
-            skb(ebpf, program)?.attach(&root.folder, CgroupSkbAttachType::Ingress, mode)?;
-        }
-    }
-    Ok(())
-}
-
-fn sock_addr(ebpf: &mut Ebpf, program: Program) -> Result<&mut CgroupSockAddr, ProgramError> {
-    ebpf.program_mut(program.name()).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
-}
-
-fn skb(ebpf: &mut Ebpf, program: Program) -> Result<&mut CgroupSkb, ProgramError> {
-    ebpf.program_mut(program.name()).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
-}
-
-fn explain_object(error: EbpfError) -> ProbeError {
+fn explain_object(error: ObjectError) -> ProbeError {
     let missing = Rights::read().missing();
     if missing.is_empty() {
         ProbeError::Object(Box::new(error))
@@ -422,10 +419,10 @@ fn explain_object(error: EbpfError) -> ProbeError {
     }
 }
 
-fn explain_load(program: Program, error: ProgramError) -> ProbeError {
+fn explain_load(program: Program, error: Refused) -> ProbeError {
     let missing = Rights::read().missing();
     if missing.is_empty() {
-        ProbeError::Load { program, error: Box::new(error) }
+        ProbeError::Load { program, error }
     } else {
         ProbeError::Rights { missing, error: format!("{}: {error}", program.name()) }
     }

@@ -2,13 +2,16 @@
 //!
 //! This station knows aya. Nothing else does.
 
+mod bpf;
 pub mod btf;
 pub mod host;
 pub mod loader;
 pub mod losses;
+pub mod object;
 pub mod record;
 pub mod refusal;
 pub mod source;
+mod vmlinux;
 
 /// The kernel half, as `cargo xtask build` put it in; empty in a build without it.
 #[cfg(kernel_half)]

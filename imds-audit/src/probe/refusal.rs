@@ -2,8 +2,6 @@
 
 use std::error::Error;
 
-use aya::programs::ProgramError;
-
 use super::loader::ProbeError;
 
 /// The longest verifier output that is kept, in bytes. Its end says why, so the beginning goes.
@@ -24,10 +22,8 @@ impl Refusal {
         let ProbeError::Load { error: refused, .. } = error else {
             return Self { reason: chain(error), verifier_log: None };
         };
-        let ProgramError::LoadError { io_error, verifier_log } = &**refused else {
-            return Self { reason: chain(&**refused), verifier_log: None };
-        };
-        let log = tail(&verifier_log.to_string()).to_owned();
+        let log = tail(&refused.log).to_owned();
+        let io_error = &refused.error;
         let reason = match verdict(&log) {
             Some(verdict) => format!("{verdict} ({io_error})"),
             None => io_error.to_string(),

@@ -44,7 +44,7 @@ impl Source {
         let losses = PerCpuArray::try_from(losses).map_err(|error| map_error(LOSSES, error))?;
         let losers = take_map(&mut loaded, LOSERS)?;
         let losers = HashMap::try_from(losers).map_err(|error| map_error(LOSERS, error))?;
-        let log = if options.log_level == 0 { None } else { open_log(&mut loaded) };
+        let log = if options.log_level == 0 { None } else { open_log(&loaded) };
         let records = register(records).map_err(ProbeError::Ring)?;
         loaded.attach(&root)?;
         Ok(Self { loaded, records, losses, losers, ledger: Ledger::default(), log })
@@ -126,8 +126,8 @@ impl Source {
 
 fn take_map(loaded: &mut Loaded, name: &'static str) -> Result<aya::maps::Map, ProbeError> {
     loaded
-        .ebpf
-        .take_map(name)
+        .maps
+        .remove(name)
         .ok_or_else(|| map_error(name, aya::maps::MapError::InvalidName { name: name.to_owned() }))
 }
 
@@ -141,9 +141,11 @@ fn register<T: AsRawFd>(ring: T) -> io::Result<AsyncFd<T>> {
     unsafe { AsyncFd::register(ring) }.map_err(io::Error::from)
 }
 
-/// Opens the kernel half's log; without it the audit goes on.
-fn open_log(loaded: &mut Loaded) -> Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>> {
-    let opened = EbpfLogger::init(&mut loaded.ebpf).map_err(|error| error.to_string());
+/// Opens the kernel half's log; without it the audit goes on. aya-log looks for its map by a
+/// program's number, which needs CAP_SYS_ADMIN.
+fn open_log(loaded: &Loaded) -> Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>> {
+    let id = loaded.number().map_err(|error| error.to_string());
+    let opened = id.and_then(|id| EbpfLogger::init_from_id(id).map_err(|error| error.to_string()));
     let opened = opened.and_then(|logger| register(logger).map_err(|error| error.to_string()));
     opened.inspect_err(|error| log::warn!("cannot read the kernel half's log error={error}")).ok()
 }
