@@ -7,10 +7,19 @@ use core::ptr::{addr_of, read_volatile};
 
 use imds_audit_ebpf::{Endpoint, MAX_ENDPOINTS, Offsets};
 
-/// The audited endpoints; the unused places have `ip_version` 0.
+/// The audited endpoints: those of IPv4 from the first place on, those of IPv6 from the last place
+/// back.
 #[unsafe(no_mangle)]
 static ENDPOINTS: [Endpoint; MAX_ENDPOINTS] =
-    [Endpoint { address: [0; 4], port: 0, ip_version: 0 }; MAX_ENDPOINTS];
+    [Endpoint { address: [0; 4], port: 0 }; MAX_ENDPOINTS];
+
+/// How many of them are IPv4 ones.
+#[unsafe(no_mangle)]
+static IPV4_ENDPOINTS: u32 = 0;
+
+/// How many of them are IPv6 ones.
+#[unsafe(no_mangle)]
+static IPV6_ENDPOINTS: u32 = 0;
 
 /// 1 where the programs may read kernel memory (CAP_PERFMON, no lockdown).
 #[unsafe(no_mangle)]
@@ -57,22 +66,28 @@ pub trait Peer {
 
 /// Returns the IP version of the audited endpoint that the peer is: 4, 6, or 0 for none.
 ///
-/// This is what other traffic pays for: one comparison for each endpoint in use. The places are
-/// written out, not looped over, so that the verifier removes the unused ones.
+/// This is what other traffic pays for: one comparison for each endpoint in use, and of a socket
+/// of IPv4 none with those of IPv6. The places are written out, not looped over, so that the
+/// verifier removes the unused ones. It removes no read, so the numbers are read once each, and
+/// not something of every place.
 #[inline(always)]
 pub fn audited(peer: &impl Peer) -> u8 {
-    macro_rules! places {
-        ($($place:literal)*) => {
-            $(
-                match endpoint_word($place, Word::Version) {
-                    4 if is_ipv4::<$place>(peer) => return 4,
-                    6 if is_ipv6::<$place>(peer) => return 6,
-                    _ => {}
-                }
-            )*
+    // SAFETY: the pointers are to statics.
+    let (ipv4, ipv6) = unsafe {
+        (read_volatile(addr_of!(IPV4_ENDPOINTS)), read_volatile(addr_of!(IPV6_ENDPOINTS)))
+    };
+    macro_rules! any {
+        ($count:ident $is:ident: $($number:literal $place:expr),*) => {
+            $(($count > $number && $is::<{ $place }>(peer)))||*
         };
     }
-    places!(0 1 2 3 4 5 6 7);
+    // IPv4-mapped addresses make an IPv6 socket one of IPv4 too.
+    if any!(ipv4 is_ipv4: 0 0, 1 1, 2 2, 3 3, 4 4, 5 5, 6 6, 7 7) {
+        return 4;
+    }
+    if ipv6 > 0 && peer.is_ipv6() && any!(ipv6 is_ipv6: 0 7, 1 6, 2 5, 3 4, 4 3, 5 2, 6 1, 7 0) {
+        return 6;
+    }
     0
 }
 
@@ -85,8 +100,7 @@ fn is_ipv4<const PLACE: usize>(peer: &impl Peer) -> bool {
 #[inline(always)]
 fn is_ipv6<const PLACE: usize>(peer: &impl Peer) -> bool {
     // The last word first: it differs most between addresses.
-    peer.is_ipv6()
-        && peer.ipv6::<3>() == endpoint_word(PLACE, Word::Address(3))
+    peer.ipv6::<3>() == endpoint_word(PLACE, Word::Address(3))
         && peer.ipv6::<0>() == endpoint_word(PLACE, Word::Address(0))
         && peer.ipv6::<1>() == endpoint_word(PLACE, Word::Address(1))
         && peer.ipv6::<2>() == endpoint_word(PLACE, Word::Address(2))
@@ -95,7 +109,6 @@ fn is_ipv6<const PLACE: usize>(peer: &impl Peer) -> bool {
 
 /// A word of an endpoint.
 enum Word {
-    Version,
     Port,
     Address(usize),
 }
@@ -106,7 +119,6 @@ fn endpoint_word(place: usize, word: Word) -> u32 {
     unsafe {
         let endpoint = addr_of!(ENDPOINTS).cast::<Endpoint>().add(place);
         match word {
-            Word::Version => read_volatile(addr_of!((*endpoint).ip_version)),
             Word::Port => read_volatile(addr_of!((*endpoint).port)),
             Word::Address(index) => {
                 read_volatile(addr_of!((*endpoint).address).cast::<u32>().add(index))

@@ -264,8 +264,6 @@ pub struct Endpoint {
     pub address: [u32; 4],
     /// The port, in host order.
     pub port: u32,
-    /// 4, 6, or 0 for an unused place.
-    pub ip_version: u32,
 }
 
 /// The value of an offset that the running kernel does not have.
@@ -351,7 +349,7 @@ const _: () = {
     assert!(size_of::<Task>() == 24);
     assert!(size_of::<Ancestor>() == 40);
     assert!(size_of::<Ends>() == 48);
-    assert!(size_of::<Endpoint>() == 24);
+    assert!(size_of::<Endpoint>() == 20);
     assert!(size_of::<Segment>() == 136);
     assert!(size_of::<LossKey>() == 24);
     assert!(size_of::<LossCount>() == 24);

@@ -375,39 +375,58 @@ fn create(options: &Options, reads: &KernelReads) -> Result<Object, ProbeError> 
         KernelReads::Offsets(offsets) => (1u32, **offsets),
         KernelReads::None => (0, Offsets::NONE),
     };
-    let globals: [(&str, &[u8]); 4] = [
+    let globals: [(&str, &[u8]); 6] = [
         ("READ_KERNEL", may_read.as_bytes()),
         ("OFFSETS", offsets.as_bytes()),
-        ("ENDPOINTS", endpoints.as_bytes()),
+        ("ENDPOINTS", endpoints.places.as_bytes()),
+        ("IPV4_ENDPOINTS", endpoints.ipv4.as_bytes()),
+        ("IPV6_ENDPOINTS", endpoints.ipv6.as_bytes()),
         ("AYA_LOG_LEVEL", options.log_level.as_bytes()),
     ];
     Object::prepare(KERNEL_HALF, &globals, &[(RECORDS, options.ring_bytes)]).map_err(explain_object)
 }
 
-fn encode_endpoints(given: &[SocketAddr]) -> Result<[Endpoint; MAX_ENDPOINTS], ProbeError> {
+/// The endpoints as the kernel half has them: those of IPv4 from the first place on, those of IPv6
+/// from the last place back.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Endpoints {
+    places: [Endpoint; MAX_ENDPOINTS],
+    ipv4: u32,
+    ipv6: u32,
+}
+
+fn encode_endpoints(given: &[SocketAddr]) -> Result<Endpoints, ProbeError> {
     if given.len() > MAX_ENDPOINTS {
         return Err(ProbeError::TooManyEndpoints(given.len()));
     }
-    let mut endpoints = [Endpoint::default(); MAX_ENDPOINTS];
-    for (place, address) in endpoints.iter_mut().zip(given) {
-        *place = encode_endpoint(*address);
+    // An IPv4-mapped one is the IPv4 one, as on the wire.
+    let of = |is_ipv4: bool| {
+        given
+            .iter()
+            .map(|address| (address.ip().to_canonical(), u32::from(address.port())))
+            .filter(move |(ip, _)| ip.is_ipv4() == is_ipv4)
+            .map(|(ip, port)| Endpoint { address: words(ip), port })
+    };
+    let mut endpoints = Endpoints::default();
+    for (place, endpoint) in endpoints.places.iter_mut().zip(of(true)) {
+        *place = endpoint;
+        endpoints.ipv4 += 1;
+    }
+    for (place, endpoint) in endpoints.places.iter_mut().rev().zip(of(false)) {
+        *place = endpoint;
+        endpoints.ipv6 += 1;
     }
     Ok(endpoints)
 }
 
-/// Encodes an address; an IPv4-mapped one is the IPv4 one, as on the wire.
-fn encode_endpoint(address: SocketAddr) -> Endpoint {
-    let port = u32::from(address.port());
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => {
-            Endpoint { address: [u32::from_ne_bytes(ip.octets()), 0, 0, 0], port, ip_version: 4 }
-        }
-        IpAddr::V6(ip) => {
-            let mut words = [0; 4];
-            words.as_mut_bytes().copy_from_slice(&ip.octets());
-            Endpoint { address: words, port, ip_version: 6 }
-        }
+/// Returns an address as four words in memory order.
+fn words(ip: IpAddr) -> [u32; 4] {
+    let mut words = [0; 4];
+    match ip {
+        IpAddr::V4(ip) => words[0] = u32::from_ne_bytes(ip.octets()),
+        IpAddr::V6(ip) => words.as_mut_bytes().copy_from_slice(&ip.octets()),
     }
+    words
 }
 
 fn explain_object(error: ObjectError) -> ProbeError {
@@ -434,10 +453,21 @@ mod tests {
 
     #[test]
     fn an_ipv4_mapped_endpoint_is_the_ipv4_one() {
-        let plain: SocketAddr = "169.254.169.254:80".parse().unwrap();
-        let mapped: SocketAddr = "[::ffff:169.254.169.254]:80".parse().unwrap();
-        assert_eq!(encode_endpoint(plain), encode_endpoint(mapped));
-        assert_eq!(encode_endpoint(plain).address[0].to_ne_bytes(), [169, 254, 169, 254]);
+        let plain = encode_endpoints(&["169.254.169.254:80".parse().unwrap()]).unwrap();
+        let mapped = encode_endpoints(&["[::ffff:169.254.169.254]:80".parse().unwrap()]).unwrap();
+        assert_eq!(plain, mapped);
+        assert_eq!(plain.places[0].address[0].to_ne_bytes(), [169, 254, 169, 254]);
+    }
+
+    #[test]
+    fn endpoints_of_ipv6_stand_at_the_end() {
+        let given = ["[fd00:ec2::254]:80", "10.0.0.1:80", "[fd00::1]:81", "10.0.0.2:82"]
+            .map(|address| address.parse().unwrap());
+        let Endpoints { places, ipv4, ipv6 } = encode_endpoints(&given).unwrap();
+        assert_eq!((ipv4, ipv6), (2, 2));
+        let ports = places.map(|endpoint| endpoint.port);
+        assert_eq!(ports, [80, 82, 0, 0, 0, 0, 81, 80]);
+        assert_eq!(places[7].address.as_bytes()[..4], [0xfd, 0, 0x0e, 0xc2]);
     }
 
     #[test]
