@@ -156,8 +156,9 @@ pub struct FoundAncestor<'a> {
 
 /// Makes the event of a request.
 ///
-/// The token that it carried is removed wherever else it stands: in the target, in the user
-/// agent, in the arguments of the process and of its parents. It has no advice yet.
+/// The token that it carried, and what else its headers have that is secret, is removed wherever
+/// else it stands: in the target, in the user agent, in the arguments of the process and of its
+/// parents. It has no advice yet.
 pub fn request(
     seen: &Seen<'_>,
     found: &Found<'_>,
@@ -173,7 +174,8 @@ pub fn request(
         .map(|(_, value)| value.trim_ascii())
         .find(|value| !value.is_empty())
         .unwrap_or_default();
-    let clean = Clean { token };
+    let secrets = redact::secrets(headers());
+    let clean = Clean { secrets: &secrets };
     let (status, outcome, ttl) = match seen.answer {
         Answer::Status { status, ttl } => (Some(status), Outcome::of_status(status), ttl),
         Answer::Nothing => (None, Outcome::NoResponse, None),
@@ -182,7 +184,7 @@ pub fn request(
     let user_agent = header(head, b"User-Agent");
     let process = clean.process(found, attribution);
     let client = Client::recognise(
-        user_agent.map(|agent| redact::known(agent, token)).as_deref(),
+        user_agent.map(|agent| redact::all_known(agent, &secrets)).as_deref(),
         process.exe.as_deref(),
         process.args.as_deref(),
     );
@@ -216,13 +218,13 @@ pub fn request(
 /// Makes the process of a loss, from the name of its thread that acted, ended by a NUL.
 pub fn loser(pid: u32, comm: &[u8]) -> LossProcess {
     let name = comm.split(|&byte| byte == 0).next().filter(|name| !name.is_empty());
-    let clean = Clean { token: b"" };
+    let clean = Clean { secrets: &[] };
     LossProcess { pid, name: name.map(|name| clean.text(name, bound::NAME)) }
 }
 
 /// Makes the part of an event that says who it was.
 pub fn process(found: &Found<'_>, attribution: Attribution) -> Process {
-    Clean { token: b"" }.process(found, attribution)
+    Clean { secrets: &[] }.process(found, attribution)
 }
 
 /// Makes the part of an event that says which way it went.
@@ -247,21 +249,21 @@ fn header<'a>(head: Option<&Head<'a>>, wanted: &[u8]) -> Option<&'a [u8]> {
     headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value)
 }
 
-/// Cleans bytes of secrets, of one known token above all, and bounds them.
+/// Cleans bytes of secrets, of those known above all, and bounds them.
 struct Clean<'a> {
-    /// The token; empty where there is none.
-    token: &'a [u8],
+    /// What is known to be secret.
+    secrets: &'a [&'a [u8]],
 }
 
 impl Clean<'_> {
     fn text(&self, bytes: &[u8], limit: usize) -> String {
-        limit::text(&redact::text(&redact::known(bytes, self.token)), limit)
+        limit::text(&redact::text(&redact::all_known(bytes, self.secrets)), limit)
     }
 
     fn arguments(&self, args: &[&[u8]], limit: usize) -> (Vec<String>, bool) {
         let count = args.len().min(bound::ARGUMENT_COUNT);
         let known: Vec<_> =
-            args.iter().take(count).map(|arg| redact::known(arg, self.token)).collect();
+            args.iter().take(count).map(|arg| redact::all_known(arg, self.secrets)).collect();
         let mut left = limit;
         let mut texts = Vec::with_capacity(count);
         let mut cut = count < args.len();

@@ -139,3 +139,19 @@ fn the_checked_in_schema_is_the_one_the_code_has() {
     let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(checked_in == schema, "run this test with UPDATE_SCHEMA=1 and look at the difference");
 }
+
+#[test]
+fn every_secret_that_went_over_the_wire_is_removed_from_arguments_that_do_not_name_it() {
+    let event = request(
+        &[
+            (b"X-aws-ec2-metadata-token", b"wire-token-one"),
+            (b"X-aws-ec2-metadata-token", b"wire-token-two"),
+            (b"Authorization", b"Bearer wire-bearer"),
+            (b"Cookie", b"a=b; session=wire-cookie"),
+            (b"User-Agent", b"wire-bearer/wire-cookie"),
+        ],
+        &[b"tool", b"wire-token-one", b"wire-token-two", b"wire-bearer", b"wire-cookie"],
+    );
+    let shown = serde_json::to_string(&Event::from(event)).unwrap();
+    assert!(!shown.contains("wire-"), "{shown}");
+}

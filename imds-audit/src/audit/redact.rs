@@ -13,9 +13,11 @@
 
 mod argument;
 mod key;
+mod literal;
 mod option;
 mod place;
 mod value;
+mod wire;
 mod work;
 
 use std::borrow::Cow;
@@ -25,9 +27,13 @@ use memchr::memmem;
 use argument::Pending;
 use key::{Bare, Command, Key};
 use value::Extent;
+pub use wire::secrets;
 
 /// What stands where a secret was.
 pub const MARK: &[u8] = b"<redacted>";
+
+/// The longest login that is looked for in a URL whose password is not escaped.
+const LONGEST_LOGIN: usize = 256;
 
 /// The shortest secret that [`known`] looks for; a shorter one would shred innocent text.
 const SHORTEST_KNOWN: usize = 8;
@@ -76,6 +82,19 @@ pub fn known<'a>(bytes: &'a [u8], secret: &[u8]) -> Cow<'a, [u8]> {
     Cow::Owned(output)
 }
 
+/// Removes every occurrence of several secrets, in their order, as [`known`] does one.
+pub fn all_known<'a>(bytes: &'a [u8], secrets: &[&[u8]]) -> Cow<'a, [u8]> {
+    let mut cleaned = Cow::Borrowed(bytes);
+    for secret in secrets {
+        let without = match known(&cleaned, secret) {
+            Cow::Owned(without) => Some(without),
+            Cow::Borrowed(_) => None,
+        };
+        cleaned = without.map_or(cleaned, Cow::Owned);
+    }
+    cleaned
+}
+
 /// One pass over one text.
 struct Scan<'a> {
     bytes: &'a [u8],
@@ -88,6 +107,8 @@ struct Scan<'a> {
     changed: bool,
     /// The command at hand, as far as it matters.
     command: Command,
+    /// How far the argument is of names and settings alone, once that was asked.
+    plain: Option<usize>,
     /// How many operands a format takes that has a place for a secret (`printf 'Token: %s'`).
     places: usize,
 }
@@ -101,6 +122,7 @@ impl<'a> Scan<'a> {
             copied: 0,
             changed: false,
             command: Command::default(),
+            plain: None,
             places: 0,
         }
     }
@@ -132,8 +154,8 @@ impl<'a> Scan<'a> {
     fn run(&mut self, mut index: usize) {
         while let Some(byte) = self.at(index) {
             work::count(1);
-            if self.bytes.get(index..).is_some_and(|rest| rest.starts_with(b"://")) {
-                index = self.authority(index + 3);
+            if self.bytes.get(index..).is_some_and(|rest| rest.starts_with(b"//")) {
+                index = self.authority(index + 2);
             } else if key::is_name(byte) {
                 index = self.name(index);
             } else if matches!(byte, b'"' | b'\'') && self.ends_format(index) {
@@ -157,7 +179,7 @@ impl<'a> Scan<'a> {
         let length = work::position(rest, is_end).unwrap_or(rest.len());
         let authority = rest.get(..length).unwrap_or_default();
         let Some(at) = memchr::memrchr(b'@', authority) else {
-            return start;
+            return self.unescaped_password(start, length).unwrap_or(start);
         };
         let user = authority.get(..at).unwrap_or_default();
         match memchr::memchr(b':', user) {
@@ -170,6 +192,24 @@ impl<'a> Scan<'a> {
             None => {}
         }
         start + at
+    }
+
+    /// Redacts a password with a `/`, `?` or `#` in it, which should have been escaped and ends
+    /// the authority: what stands behind the colon of the first `length` bytes is no port, and an
+    /// `@` follows in the same word. Returns where to go on, `None` where nothing is.
+    fn unescaped_password(&mut self, start: usize, length: usize) -> Option<usize> {
+        let rest = self.bytes.get(start..)?;
+        let colon = memchr::memchr(b':', rest.get(..length)?)?;
+        let port = rest.get(colon + 1..length)?;
+        if matches!(port.first(), None | Some(b':' | b'$')) || port.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let near = rest.get(..LONGEST_LOGIN).unwrap_or(rest);
+        let is_end = |byte: &u8| matches!(byte, b'"' | b'\'' | b'`') || byte.is_ascii_whitespace();
+        let end = work::position(near, is_end).unwrap_or(near.len());
+        let at = memchr::memrchr(b'@', near.get(..end)?).filter(|at| *at > length)?;
+        self.remove(start + colon + 1, start + at);
+        Some(start + at)
     }
 
     /// Removes `start..end` but for a variable that it begins with.
@@ -187,26 +227,20 @@ impl<'a> Scan<'a> {
             self.remove(start, end);
             return end;
         }
-        if key::is_login_option(name) {
-            return self.login(start, end);
+        if let Some(end) = self.glued(start, end) {
+            return end;
         }
-        if key::is_cookie_option(name) && matches!(self.at(end), Some(b' ' | b'\t')) {
-            return self.cookie(end);
+        match self.takes(name) {
+            Pending::Login => return self.login(end),
+            Pending::Proxy => return self.proxy(end),
+            Pending::Cookie if matches!(self.at(end), Some(b' ' | b'\t')) => {
+                return self.cookie(end);
+            }
+            _ => {}
         }
         if let Some(command) = self.command(start, end) {
             self.command = command;
             return end;
-        }
-        if self.command.is_curl
-            && let Some(end) = self.glued_cookie(start, end)
-        {
-            return end;
-        }
-        let glued_login = name.starts_with(b"-u") && name.len() > 2 && self.at(end) == Some(b':');
-        if glued_login && self.at(end + 1) != Some(b'/') {
-            let extent = value::word(bytes, end + 1, self.whole);
-            self.secret(extent.start, extent.end);
-            return extent.end;
         }
         let key = Key::of(name).or_else(|| self.assigned_key(start, end));
         match key {
@@ -237,10 +271,16 @@ impl<'a> Scan<'a> {
             return start + 2;
         }
         if start >= extent.end
-            && let Some(joined) = value::continued(self.bytes, start)
+            && let Some(joined) = literal::continued(self.bytes, start)
         {
             self.secret(joined.start, joined.end);
             return joined.end;
+        }
+        if !literal::is_literal(self.bytes, extent.start)
+            && let Some(handed) = literal::handed(self.bytes, extent.end)
+        {
+            self.secret(handed.start, handed.end);
+            return handed.end;
         }
         let start = match value::expression(self.bytes, start) {
             Some(kept) if kept <= extent.end => kept,
@@ -250,9 +290,15 @@ impl<'a> Scan<'a> {
         extent.end.max(end)
     }
 
-    fn extent(&self, key: Key, start: usize, end: usize) -> Option<Extent> {
+    fn extent(&mut self, key: Key, start: usize, end: usize) -> Option<Extent> {
         let bytes = self.bytes;
         let option = bytes.get(start) == Some(&b'-');
+        if let Some(value) = value::escaped_separator(bytes, end) {
+            return Some(value::parameter(bytes, value));
+        }
+        if let Some(element) = value::element(bytes, start, end) {
+            return Some(element);
+        }
         let Some(after) = value::separator(bytes, end) else {
             // `--password X` inside a script.
             let next = value::skip_blanks(bytes, end);
@@ -260,16 +306,18 @@ impl<'a> Scan<'a> {
                 !matches!(byte, b'|' | b'&' | b';' | b'<' | b'>' | b')' | b'(')
             });
             let dashes = bytes.get(next..).is_some_and(|rest| rest.starts_with(b"--"));
+            let name = bytes.get(start..end)?;
+            // `login me password X`, as in a .netrc.
+            let of_login = self.command.letter.is_some() && name == b"password";
             let bare = self.begins_word(start)
-                && bytes
-                    .get(start..end)
-                    .and_then(Bare::of)
-                    .is_some_and(|bare| value::is_bare(bytes, next, bare));
+                && Bare::of(name).is_some_and(|bare| {
+                    value::is_bare(bytes, next, bare) || (of_login && next < bytes.len())
+                });
             let usable = (option || bare) && next > end && starts && !dashes;
             return usable.then(|| value::word(bytes, next, false));
         };
         if !after.quoted_name
-            && let Some(opened) = value::opening_quote(bytes, start)
+            && let Some(opened) = literal::opening_quote(bytes, start)
         {
             return Some(value::quoted(bytes, after.value, opened));
         }
@@ -285,11 +333,17 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// Returns whether the name at `start` begins its argument, perhaps behind an option.
-    fn begins_argument(&self, start: usize) -> bool {
-        let before = self.bytes.get(..start).unwrap_or_default();
-        before.iter().all(|byte| byte.is_ascii_whitespace())
-            || matches!(before, b"--header=" | b"--cookie=" | b"--proxy-header=")
+    /// Returns whether the name at `start` begins its argument, perhaps behind an option
+    /// (`--env=NAME=…`) or other settings (`--set a=1,NAME=…`).
+    fn begins_argument(&mut self, start: usize) -> bool {
+        let bytes = self.bytes;
+        let plain = *self.plain.get_or_insert_with(|| {
+            let blanks = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            let rest = bytes.get(blanks..).unwrap_or_default();
+            let is_part = |byte: &u8| key::is_name(*byte) || matches!(byte, b'=' | b',' | b';');
+            blanks + work::position(rest, |byte| !is_part(byte)).unwrap_or(rest.len())
+        });
+        start <= plain
     }
 }
 

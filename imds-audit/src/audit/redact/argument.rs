@@ -3,7 +3,8 @@
 use super::{
     Scan,
     key::{self, Bare, Key},
-    value, work,
+    value::{self, Extent},
+    work,
 };
 
 /// What an argument says of the one after it.
@@ -17,6 +18,8 @@ pub enum Pending {
     Login,
     /// It is a cookie or the name of a file (`--cookie a=X`).
     Cookie,
+    /// It is a proxy, perhaps with a login before its host (`-x user:X@host`).
+    Proxy,
     /// It is a secret if it is long (`aws_secret_access_key X`), or long and looks like one
     /// (`token X`).
     Bare(Bare),
@@ -85,11 +88,13 @@ impl Scan<'_> {
                 self.remove(colon + 1, bytes.len());
                 return Some(Pending::Nothing);
             }
+            Pending::Proxy => self.proxy_login(Extent { start: 0, end: bytes.len() }),
         };
         if !is_secret {
             return None;
         }
         match pending {
+            Pending::Proxy => {}
             Pending::Header | Pending::Cookie | Pending::Places(_) => self.secret(0, bytes.len()),
             _ => self.remove(0, bytes.len()),
         }
@@ -102,11 +107,9 @@ impl Scan<'_> {
     /// Returns what this argument says of the next one.
     fn announced(&self) -> Pending {
         let bytes = self.bytes;
-        if key::is_login_option(bytes) {
-            return Pending::Login;
-        }
-        if key::is_cookie_option(bytes) {
-            return Pending::Cookie;
+        match self.takes(bytes) {
+            Pending::Nothing => {}
+            taken => return taken,
         }
         let is_name = key::run(bytes, 0) == bytes.len();
         if is_name && let Some(bare) = Bare::of(bytes) {

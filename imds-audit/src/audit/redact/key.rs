@@ -12,7 +12,7 @@ pub enum Key {
 }
 
 /// Endings of names, compared in lower case without `-`, `_` and `.`.
-const WORDS: [&[u8]; 14] = [
+const WORDS: [&[u8]; 20] = [
     b"token",
     b"secret",
     b"password",
@@ -27,10 +27,16 @@ const WORDS: [&[u8]; 14] = [
     b"authkey",
     b"credential",
     b"oauth2bearer",
+    b"accountkey",
+    b"masterkey",
+    b"encryptionkey",
+    b"secretstring",
+    b"secretvalue",
+    b"tokenvalue",
 ];
 
 /// Endings that are common inside other words: only as the last part of a name.
-const PARTS: [&[u8]; 4] = [b"pass", b"pwd", b"auth", b"sig"];
+const PARTS: [&[u8]; 5] = [b"pass", b"pwd", b"auth", b"sig", b"jwt"];
 
 const LINES: [&[u8]; 2] = [b"authorization", b"cookie"];
 
@@ -58,6 +64,10 @@ impl Key {
         if LINES.iter().any(|ending| ends(name, ending)) {
             return Some(Self::Line);
         }
+        // `PASSWORD1`, `token-2`: one of several.
+        let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        let name = name.get(..name.len() - digits).unwrap_or_default();
+        let name = if digits > 0 { name.strip_suffix(b"_").unwrap_or(name) } else { name };
         let part = name.rsplit(|byte| is_joint(*byte)).next().unwrap_or_default();
         let secret = WORDS.iter().any(|ending| ends(name, ending))
             || PARTS.iter().any(|known| part.eq_ignore_ascii_case(known));
@@ -80,9 +90,14 @@ pub fn run(bytes: &[u8], start: usize) -> usize {
     start + work::position(rest, |byte| !is_name(*byte)).unwrap_or(rest.len())
 }
 
-/// Returns whether an option takes `user:password`.
+/// Returns whether an option takes `user:password`, or a file and its password.
 pub fn is_login_option(name: &[u8]) -> bool {
-    matches!(name, b"-u" | b"-U" | b"--user" | b"--proxy-user")
+    matches!(name, b"-u" | b"-U" | b"--user" | b"--proxy-user" | b"--cert" | b"--proxy-cert")
+}
+
+/// Returns whether a header has cookies.
+pub fn is_cookie(name: &[u8]) -> bool {
+    ends(name, b"cookie")
 }
 
 /// Returns whether an option takes a cookie, or the name of a file with cookies.
@@ -110,12 +125,13 @@ impl Bare {
     }
 }
 
-/// Returns whether `name` is a key's when something is assigned to it as to a variable:
-/// `KEY=…`, `SIGNING_KEY=…`. A public key's is no secret.
+/// Returns whether `name` is a secret's when something is assigned to it as to a variable, though
+/// the word means much else in other places: `KEY=…`, `SIGNING_KEY=…`, `API_TOKENS=…`. A public
+/// key is no secret.
 pub fn is_variable_of_a_key(name: &[u8]) -> bool {
     let is_variable = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
     let mut parts = name.rsplit(|byte| *byte == b'_');
-    parts.next() == Some(b"KEY")
+    matches!(parts.next(), Some(b"KEY" | b"PAT" | b"TOKENS" | b"SECRETS" | b"PASSWORDS"))
         && parts.next() != Some(b"PUBLIC")
         && name.iter().all(|byte| is_variable(byte) || *byte == b'_')
 }
@@ -146,10 +162,16 @@ impl Command {
         match word {
             b"login" | b"sshpass" => Some(password(b'p', true)),
             // Without a blank only: behind one is the name of a database, or an option.
-            b"mysql" | b"mysqldump" | b"mysqladmin" | b"mariadb" | b"mariadb-dump" => {
+            b"mysql" | b"mysqldump" | b"mysqladmin" | b"mysqlimport" | b"mysqlcheck"
+            | b"mysqlshow" | b"mysqlsh" | b"mariadb" | b"mariadb-dump" | b"7z" | b"7za" => {
                 Some(password(b'p', false))
             }
-            b"redis-cli" => Some(password(b'a', true)),
+            // HTTPie takes `user:password` so, of which all goes.
+            b"redis-cli" | b"http" | b"https" => Some(password(b'a', true)),
+            b"zip" | b"unzip" => Some(password(b'P', true)),
+            b"ldapsearch" | b"ldapadd" | b"ldapmodify" | b"ldapdelete" | b"ldapwhoami" => {
+                Some(password(b'w', true))
+            }
             b"curl" => Some(Self { letter: None, is_curl: true }),
             b"ssh" | b"scp" | b"sftp" | b"mkdir" | b"ps" | b"cp" => Some(Self::default()),
             _ => None,

@@ -2,9 +2,14 @@
 
 use super::{
     Scan,
+    argument::Pending,
     key::{self, Command, Key},
-    value, work,
+    value::{self, Extent},
+    work,
 };
+
+/// curl's options of one letter that take nothing, so that another may follow in the same word.
+const FLAGS: &[u8] = b"#0123456BGIJLMNOQRSafgijklnpqsvZ";
 
 /// The longest user name that a colon and a password are looked for behind, quote included.
 const LONGEST_USER: usize = 128;
@@ -52,6 +57,66 @@ impl Scan<'_> {
         extent.end.max(next)
     }
 
+    /// Returns where in `name` the letter of curl's stands that takes a login, a cookie or a
+    /// proxy, behind others that take nothing (`-sSu`), and the letter.
+    fn curl_letter(&self, name: &[u8]) -> Option<(usize, u8)> {
+        let letters = name.strip_prefix(b"-").filter(|_| self.command.is_curl)?;
+        let index = letters.iter().position(|letter| !FLAGS.contains(letter))?;
+        let letter = *letters.get(index)?;
+        matches!(letter, b'u' | b'U' | b'E' | b'b' | b'x').then_some((index + 1, letter))
+    }
+
+    /// Returns what the option `name` says of the word behind it; `Nothing` if it is no option
+    /// that takes a login, a cookie or a proxy.
+    pub(super) fn takes(&self, name: &[u8]) -> Pending {
+        let letter = self.curl_letter(name).filter(|(index, _)| index + 1 == name.len());
+        match letter {
+            Some((_, b'u' | b'U' | b'E')) => Pending::Login,
+            Some((_, b'b')) => Pending::Cookie,
+            Some((_, b'x')) => Pending::Proxy,
+            _ if key::is_login_option(name) => Pending::Login,
+            _ if key::is_cookie_option(name) => Pending::Cookie,
+            _ if matches!(name, b"--proxy" | b"--preproxy") => Pending::Proxy,
+            _ => Pending::Nothing,
+        }
+    }
+
+    /// Redacts what is glued to an option: the password of `-uNAME:X` and `-u:X`, the cookie of
+    /// `-bNAME=X` and `-b'NAME=X'`, the login of `-xNAME:X@HOST`. Returns where to go on, `None`
+    /// where the name at `start..end` is no such option.
+    pub(super) fn glued(&mut self, start: usize, end: usize) -> Option<usize> {
+        let bytes = self.bytes;
+        let name = bytes.get(start..end)?;
+        let (index, letter) = match name {
+            [b'-', b'u', ..] => (1, b'u'),
+            _ => self.curl_letter(name)?,
+        };
+        let is_bare = index + 1 == name.len();
+        let whole = self.whole && start == 0;
+        let (from, until) = match (letter, self.at(end)?) {
+            (b'b', b'=') if !is_bare && self.begins_word(start) => {
+                let extent = value::word(bytes, end + 1, whole);
+                (extent.start, extent.end)
+            }
+            (b'b', b'"' | b'\'') if is_bare && self.begins_word(start) => {
+                return Some(self.cookie(end));
+            }
+            (b'x', b':') if !is_bare && self.begins_word(start) => {
+                let extent = value::word(bytes, end + 1, whole);
+                let at = memchr::memrchr(b'@', bytes.get(extent.start..extent.end)?)?;
+                (extent.start, extent.start + at)
+            }
+            (b'u' | b'U' | b'E', b':') if self.at(end + 1) != Some(b'/') => {
+                let extent = value::word(bytes, end + 1, whole);
+                (extent.start, extent.end)
+            }
+            (b'u' | b'U' | b'E', b'"' | b'\'') if is_bare => return Some(self.login_at(end, end)),
+            _ => return None,
+        };
+        self.secret(from, until);
+        Some(until.max(end))
+    }
+
     /// Redacts the cookie behind the option that ends at `end`.
     pub(super) fn cookie(&mut self, end: usize) -> usize {
         let next = value::skip_blanks(self.bytes, end);
@@ -61,25 +126,6 @@ impl Scan<'_> {
         let extent = value::word(self.bytes, next, false);
         self.secret(extent.start, extent.end);
         extent.end
-    }
-
-    /// Redacts the cookie of `-bNAME=VALUE` and `-b'NAME=VALUE'`; returns where to go on, `None`
-    /// where the name at `start..end` is no such option.
-    pub(super) fn glued_cookie(&mut self, start: usize, end: usize) -> Option<usize> {
-        let bytes = self.bytes;
-        let name = bytes.get(start..end)?.strip_prefix(b"-b")?;
-        if !self.begins_word(start) {
-            return None;
-        }
-        match self.at(end)? {
-            b'=' if !name.is_empty() => {
-                let extent = value::word(bytes, end + 1, self.whole && start == 0);
-                self.secret(extent.start, extent.end);
-                Some(extent.end.max(end))
-            }
-            b'"' | b'\'' if name.is_empty() => Some(self.cookie(end)),
-            _ => None,
-        }
     }
 
     /// Returns how the value is read of a key that is assigned to a variable (`KEY=…`) or stands
@@ -93,30 +139,64 @@ impl Scan<'_> {
     }
 
     /// Redacts the password of `-u user:password` inside a script.
-    pub(super) fn login(&mut self, start: usize, end: usize) -> usize {
+    pub(super) fn login(&mut self, end: usize) -> usize {
         let next = match self.at(end) {
             Some(b'=') => end + 1,
             _ => value::skip_blanks(self.bytes, end),
         };
-        let user = self.bytes.get(next..).unwrap_or_default();
+        if next > end { self.login_at(end, next) } else { end }
+    }
+
+    /// Redacts the password of the login that begins at `next`, if one does; returns where to go
+    /// on, `end` where there is none.
+    fn login_at(&mut self, end: usize, next: usize) -> usize {
+        let bytes = self.bytes;
+        let user = bytes.get(next..).unwrap_or_default();
         let user = user.get(..LONGEST_USER).unwrap_or(user);
         let length = work::position(user, |byte| *byte == b':' || byte.is_ascii_whitespace());
-        match length.map(|length| next + length) {
-            Some(colon)
-                if next > end
-                    && self.at(colon) == Some(b':')
-                    && !self.bytes.get(colon..).unwrap_or_default().starts_with(b"://") =>
-            {
-                let whole = self.whole && start == 0;
-                let extent = value::word(self.bytes, next, whole);
-                if extent.end <= colon + 1 {
-                    // No password stands there: what does may be a name with a value of its own.
-                    return end;
-                }
-                self.secret(colon + 1, extent.end);
-                extent.end
-            }
-            _ => end,
+        let Some(colon) = length.map(|length| next + length) else { return end };
+        let is_url = bytes.get(colon..).unwrap_or_default().starts_with(b"://");
+        if self.at(colon) != Some(b':') || is_url {
+            return end;
         }
+        let mut password = Extent { start: colon + 1, ..value::word(bytes, next, false) };
+        if password.end + 1 == colon && matches!(self.at(password.end), Some(b'"' | b'\'')) {
+            // `'user':'password'`.
+            password = value::word(bytes, colon + 1, false);
+        }
+        if password.end <= password.start {
+            // No password stands there: what does may be a name with a value of its own.
+            return end;
+        }
+        self.secret(password.start, password.end);
+        password.end
+    }
+
+    /// Redacts the login before the host of a proxy (`user:X@host:1`) inside a script.
+    pub(super) fn proxy(&mut self, end: usize) -> usize {
+        let next = match self.at(end) {
+            Some(b'=') => end + 1,
+            _ => value::skip_blanks(self.bytes, end),
+        };
+        let extent = value::word(self.bytes, next, false);
+        if next == end || !self.proxy_login(extent) {
+            return end;
+        }
+        extent.end
+    }
+
+    /// Redacts the password of a login that a word has before an `@`; returns whether it has one.
+    /// One with a scheme is read as any URL.
+    pub(super) fn proxy_login(&mut self, word: Extent) -> bool {
+        let text = self.bytes.get(word.start..word.end).unwrap_or_default();
+        let is_url = work::find(text, b"://").is_some();
+        let place = memchr::memrchr(b'@', text).filter(|_| !is_url).and_then(|at| {
+            let colon = memchr::memchr(b':', text.get(..at)?)?;
+            Some((word.start + colon + 1, word.start + at))
+        });
+        if let Some((start, end)) = place {
+            self.secret(start, end);
+        }
+        place.is_some()
     }
 }

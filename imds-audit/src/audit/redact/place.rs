@@ -3,7 +3,7 @@
 //! Which operand fills which place is not worked out: where one place of a format is a secret's,
 //! every literal operand is removed.
 
-use super::{Scan, value, work};
+use super::{Scan, literal, value, work};
 
 impl Scan<'_> {
     /// Notes that a secret's value is a place in a format.
@@ -52,7 +52,7 @@ impl Scan<'_> {
             if value::is_substitution(bytes, index) {
                 return index;
             }
-            let is_quoted = value::is_literal(bytes, index);
+            let is_quoted = literal::is_literal(bytes, index);
             let extent = value::word(bytes, index, false);
             if is_quoted || !literals_only {
                 self.secret(extent.start, extent.end);

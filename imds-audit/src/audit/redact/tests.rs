@@ -1,5 +1,6 @@
 use super::*;
 
+mod places;
 mod work;
 
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";

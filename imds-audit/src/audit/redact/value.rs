@@ -1,6 +1,10 @@
 //! Where the value behind a secret's name begins and ends.
 
-use super::{key::Bare, work};
+use super::{
+    key::Bare,
+    literal::{Quote, backslashes, end, is_literal, is_template, open},
+    work,
+};
 
 /// How many brackets are skipped behind a quoted name.
 const DEEPEST_NAME: usize = 3;
@@ -40,14 +44,6 @@ impl Extent {
     }
 }
 
-/// A quote that encloses a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quote {
-    byte: u8,
-    /// It has a backslash before it, and so has its end.
-    escaped: bool,
-}
-
 const SCHEMES: [&[u8]; 7] =
     [b"Bearer", b"Basic", b"Digest", b"Negotiate", b"Token", b"AWS4-HMAC-SHA256", b"ApiKey"];
 
@@ -70,7 +66,7 @@ pub fn scheme(bytes: &[u8], start: usize) -> usize {
 /// Returns whether a command's output stands at `start`: its text is read like any other.
 pub fn is_substitution(bytes: &[u8], start: usize) -> bool {
     let rest = bytes.get(start..).unwrap_or_default();
-    rest.starts_with(b"$(") || rest.starts_with(b"`")
+    rest.starts_with(b"$(") || (rest.starts_with(b"`") && !is_template(bytes, start))
 }
 
 /// Returns where the variable (`$NAME`, `${NAME}`) that stands at `start` ends. Of
@@ -94,9 +90,9 @@ pub fn expression(bytes: &[u8], start: usize) -> Option<usize> {
 /// `+=` or `?=`, and behind a quoted name a comma, or brackets (`h['name'] =`) and `=`.
 pub fn separator(bytes: &[u8], end: usize) -> Option<Separator> {
     let at = |index: usize| bytes.get(index).copied();
-    let escaped = at(end) == Some(b'\\') && matches!(at(end + 1), Some(b'"' | b'\''));
-    let quoted_name = escaped || matches!(at(end), Some(b'"' | b'\''));
-    let close = end + usize::from(escaped) + usize::from(quoted_name);
+    let quote = end + backslashes(bytes, end);
+    let quoted_name = matches!(at(quote), Some(b'"' | b'\''));
+    let close = if quoted_name { quote + 1 } else { end };
     let mut mark = skip_blanks(bytes, close);
     if quoted_name {
         let closed = (0..DEEPEST_NAME).fold(mark, |index, _| match at(index) {
@@ -126,6 +122,15 @@ pub fn separator(bytes: &[u8], end: usize) -> Option<Separator> {
     let behind = if at(mark + 1) == Some(b'>') { mark + 2 } else { mark + 1 };
     let behind = if at(behind) == Some(b'=') && behind == mark + 1 { behind + 1 } else { behind };
     let mut value = skip_blanks(bytes, behind);
+    // A literal on the next line; a shell's `TOKEN=` ends with its own.
+    if matches!(at(value), Some(b'\r' | b'\n')) && !(adjacent && at(mark) == Some(b'=')) {
+        let rest = bytes.get(value..).unwrap_or_default();
+        let blank = work::position(rest, |byte| !byte.is_ascii_whitespace());
+        let next = value + blank.unwrap_or(rest.len());
+        if is_literal(bytes, next) {
+            value = next;
+        }
+    }
     // A blank that a backslash keeps.
     if at(value) == Some(b'\\') && at(value + 1) == Some(b' ') {
         value = skip_blanks(bytes, value + 2);
@@ -133,17 +138,30 @@ pub fn separator(bytes: &[u8], end: usize) -> Option<Separator> {
     Some(Separator { value, quoted_name })
 }
 
+/// Returns where the value begins whose separator from the name that ends at `end` is escaped as
+/// in a URL (`token%3D`, `Token%3A%20`).
+pub fn escaped_separator(bytes: &[u8], end: usize) -> Option<usize> {
+    let rest = bytes.get(end..)?.strip_prefix(b"%3")?;
+    let value = match rest {
+        [b'D' | b'd' | b'A' | b'a', value @ ..] => value,
+        _ => return None,
+    };
+    let value = value.strip_prefix(b"%20").or(value.strip_prefix(b"+")).unwrap_or(value);
+    Some(bytes.len() - value.len())
+}
+
+/// Returns the text of an element of XML whose name stands at `start..end`.
+pub fn element(bytes: &[u8], start: usize, end: usize) -> Option<Extent> {
+    let opens = start.checked_sub(1).and_then(|before| bytes.get(before)) == Some(&b'<');
+    let text = bytes.get(end..)?.strip_prefix(b">").filter(|_| opens)?;
+    let length = work::position(text, |byte| *byte == b'<').unwrap_or(text.len());
+    Some(Extent { start: end + 1, end: end + 1 + length })
+}
+
 /// Returns where the blanks at `start` end.
 pub fn skip_blanks(bytes: &[u8], start: usize) -> usize {
     let rest = bytes.get(start..).unwrap_or_default();
     start + work::position(rest, |byte| !matches!(byte, b' ' | b'\t')).unwrap_or(rest.len())
-}
-
-/// Returns the quote directly before `start`.
-pub fn opening_quote(bytes: &[u8], start: usize) -> Option<Quote> {
-    let byte = *bytes.get(start.checked_sub(1)?)?;
-    let escaped = start.checked_sub(2).and_then(|index| bytes.get(index)) == Some(&b'\\');
-    matches!(byte, b'"' | b'\'').then_some(Quote { byte, escaped })
 }
 
 /// Returns a value that `quote` encloses, opened before `start`.
@@ -238,125 +256,5 @@ pub fn is_place(bytes: &[u8], start: usize) -> bool {
         [] | [b'"' | b'\'' | b',' | b'&', ..] => true,
         [b'\\', next, ..] => matches!(next, b'r' | b'n' | b't' | b'"'),
         _ => false,
-    })
-}
-
-/// Returns whether a literal in quotes stands at `start`.
-pub fn is_literal(bytes: &[u8], start: usize) -> bool {
-    open(bytes, start).0 > start
-}
-
-/// Returns the literal that goes on with a value whose own literal ends empty at `close`: the one
-/// behind an operator (`'Token: ' + 'X'`), or the next one, as some languages join two that
-/// stand side by side. A URL is none.
-pub fn continued(bytes: &[u8], close: usize) -> Option<Extent> {
-    // `token = ("" "X")`.
-    let close = match bytes.get(close) {
-        Some(b'(') => {
-            let first = skip_blanks(bytes, close + 1);
-            let (inside, _) = open(bytes, first);
-            if inside == first {
-                return None;
-            }
-            let extent = word(bytes, first, false);
-            if extent.start < extent.end {
-                return Some(extent);
-            }
-            extent.end
-        }
-        _ => close,
-    };
-    if !matches!(bytes.get(close), Some(b'"' | b'\'')) {
-        return None;
-    }
-    let mut next = skip_blanks(bytes, close + 1);
-    if matches!(bytes.get(next), Some(b'.' | b'+')) {
-        next = skip_blanks(bytes, next + 1);
-        if bytes.get(next) == Some(&b'(') {
-            next = skip_blanks(bytes, next + 1);
-        }
-    }
-    let (start, _) = open(bytes, next);
-    let is_url = bytes.get(start..).is_some_and(|rest| rest.starts_with(b"http"));
-    (start > next && !is_url).then(|| word(bytes, next, false))
-}
-
-/// Steps over the quote at `start`, if there is one, and over the letter of a literal (`b'…'`).
-fn open(bytes: &[u8], start: usize) -> (usize, Option<Quote>) {
-    match bytes.get(start..).unwrap_or_default() {
-        [byte @ (b'"' | b'\''), ..] => (start + 1, Some(Quote { byte: *byte, escaped: false })),
-        [b'b' | b'f' | b'r' | b'u', byte @ (b'"' | b'\''), ..]
-            if goes_on(bytes, start + 2, *byte) =>
-        {
-            (start + 2, Some(Quote { byte: *byte, escaped: false }))
-        }
-        [b'\\', byte @ (b'"' | b'\''), ..] => {
-            (start + 2, Some(Quote { byte: *byte, escaped: true }))
-        }
-        _ => (start, None),
-    }
-}
-
-/// Returns where a value ends that may go on behind a quote, as `"a"b` does in a shell.
-fn end(bytes: &[u8], start: usize, mut quote: Option<Quote>) -> usize {
-    let mut index = start;
-    while let Some(byte) = bytes.get(index).copied() {
-        work::count(1);
-        let next = bytes.get(index + 1).copied();
-        match (quote, byte) {
-            (Some(open), b'\\') if open.escaped && next == Some(open.byte) => {
-                if !goes_on(bytes, index + 2, open.byte) {
-                    return index;
-                }
-                quote = None;
-                index += 2;
-            }
-            (Some(open), b'\\') if open.byte == b'"' && !open.escaped => index += 2,
-            // A shell's way to put a single quote between single quotes.
-            (Some(open), b'\'')
-                if open.byte == byte
-                    && !open.escaped
-                    && bytes.get(index..).is_some_and(|rest| rest.starts_with(b"'\\''")) =>
-            {
-                index += 4;
-            }
-            (Some(open), _) if byte == open.byte && !open.escaped => {
-                if !goes_on(bytes, index + 1, open.byte) {
-                    return index;
-                }
-                quote = None;
-                index += 1;
-            }
-            (Some(_), _) => index += 1,
-            (None, b'"' | b'\'') => {
-                if !goes_on(bytes, index + 1, byte) {
-                    return index;
-                }
-                quote = Some(Quote { byte, escaped: false });
-                index += 1;
-            }
-            (None, b'\\') if matches!(next, Some(b'"' | b'\'' | b'n' | b'r' | b'\n')) => {
-                return index;
-            }
-            (None, b'\\') => index += 2,
-            (None, b';' | b'|' | b'&' | b'<' | b'>' | b'(' | b')' | b'`') => return index,
-            (None, _) if byte.is_ascii_whitespace() => return index,
-            (None, _) => index += 1,
-        }
-    }
-    bytes.len()
-}
-
-/// Returns whether a word continues behind a quote: with a letter, or with another quote. One of
-/// the other kind may also be the end of what the whole script stands in; then no letter follows.
-fn goes_on(bytes: &[u8], index: usize, quote: u8) -> bool {
-    let is_part = |byte: &u8| {
-        byte.is_ascii_alphanumeric()
-            || !byte.is_ascii()
-            || matches!(byte, b'-' | b'_' | b'+' | b'/' | b'=' | b'.' | b'%' | b'$')
-    };
-    bytes.get(index).is_some_and(|byte| match byte {
-        b'"' | b'\'' if *byte != quote => bytes.get(index + 1).is_some_and(is_part),
-        _ => is_part(byte) || *byte == quote,
     })
 }

@@ -7,7 +7,7 @@ const REQUEST: &str = "exec 3<>/dev/tcp/169.254.169.254/80 && \
      printf 'GET /latest/meta-data/ami-id HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3 >/dev/null";
 
 /// Arguments; `{}` stands for the secret.
-pub const ARGUMENTS: [&[&str]; 43] = [
+pub const ARGUMENTS: [&[&str]; 53] = [
     &["curl", "-H", "X-aws-ec2-metadata-token: {}", "h"],
     &["curl", "-H", "x-aws-EC2-metadata-token:{}", "h"],
     &["curl", "-HX-aws-ec2-metadata-token: {}", "h"],
@@ -50,11 +50,21 @@ pub const ARGUMENTS: [&[&str]; 43] = [
     &["aws", "configure", "set", "aws_secret_access_key", "{}"],
     &["aws", "configure", "set", "aws_session_token", "{}"],
     &["printf", "X-aws-ec2-metadata-token: %s\\r\\nHost: %s\\r\\n", "{}", "h"],
+    &["curl", "-su", "user:{}", "h"],
+    &["curl", "-u:{}", "h"],
+    &["curl", "-sSb", "session={}", "h"],
+    &["curl", "-x", "user:{}@proxy:8080", "h"],
+    &["curl", "--cert", "cert.pem:{}", "h"],
+    &["curl", "http://h/?next=http%3A%2F%2Fh%2F%3Ftoken%3D{}"],
+    &["docker", "run", "--env=DB_PASSWORD=a b {}", "image"],
+    &["kubectl", "create", "--from-literal=password=a;{}"],
+    &["psql", "postgresql://user:a#{}@host/db"],
+    &["env", "PASSWORD1={}", "aws"],
     &["ssh", "h", "printf 'X-aws-ec2-metadata-token: %s\\r\\n' {} >&3"],
 ];
 
 /// Scripts; `{}` stands for the secret.
-pub const SCRIPTS: [&str; 22] = [
+pub const SCRIPTS: [&str; 28] = [
     ": curl -H \"X-aws-ec2-metadata-token: {}\" h",
     ": curl -H 'X-aws-ec2-metadata-token: '\"{}\" h",
     ": curl -H X-aws-ec2-metadata-token:\\ {} h",
@@ -77,6 +87,12 @@ pub const SCRIPTS: [&str; 22] = [
     "printf 'GET %s HTTP/1.1\\r\\nX-aws-ec2-metadata-token: %s\\r\\n' /latest {} >/dev/null",
     ": aws configure set aws_secret_access_key {}",
     ": token {}",
+    ": curl -su user:{} h",
+    ": curl -u 'user':'{}' h",
+    ": python3 -c 'h = {\"X-aws-ec2-metadata-token\":\n  \"{}\"}'",
+    ": python3 -c 'token = str(\"{}\")'",
+    ": node -e 'f({password: `{}`})'",
+    ": '<password>{}</password>'",
 ];
 
 /// Names of variables in the environment.

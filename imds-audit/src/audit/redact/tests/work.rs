@@ -4,7 +4,7 @@ use super::super::{arguments, text, work};
 
 /// Texts that, repeated, make a scanner look at the same bytes again and again if it can be made
 /// to.
-const HOSTILE: [&str; 47] = [
+const HOSTILE: [&str; 65] = [
     "token ",
     "token: ",
     "://",
@@ -51,6 +51,24 @@ const HOSTILE: [&str; 47] = [
     "curl -b'",
     "token aaaaaaaaaaaaaaaa1",
     "token a/",
+    "token=`a",
+    "token: `a` ",
+    "token:\n\n",
+    "\"token\":\n",
+    "token=a(b(",
+    "<token>",
+    "token%3D",
+    "//a:b/",
+    "//",
+    "curl -su ",
+    "curl -sua:",
+    "curl -x a:b",
+    "curl --proxy ",
+    "-xa:",
+    "curl -u'a':",
+    "login a password ",
+    "\\\\\\\"token\\\\\\\":",
+    "a=1,token;",
     "login -p -",
 ];
 

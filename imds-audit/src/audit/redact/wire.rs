@@ -1,0 +1,66 @@
+//! The secrets that went over the wire, which may stand anywhere else too: a token that a script
+//! was given as its second argument has no name there.
+
+use super::{
+    SHORTEST_KNOWN,
+    key::{self, Key},
+    value,
+};
+
+/// The most that are looked for; a request that has more is a game, and each costs a look at
+/// every text.
+const MOST: usize = 16;
+
+/// Returns the secrets of a request's headers, each once, the longest first: one may be a part of
+/// another.
+pub fn secrets<'a>(headers: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<&'a [u8]> {
+    let mut secrets = Vec::new();
+    for (name, value) in headers {
+        match Key::of(name) {
+            Some(Key::Line) if key::is_cookie(name) => {
+                let pairs = value.split(|byte| *byte == b';');
+                secrets
+                    .extend(pairs.filter_map(|pair| pair.splitn(2, |byte| *byte == b'=').nth(1)));
+            }
+            Some(Key::Line) => secrets.extend(value.get(value::scheme(value, 0)..)),
+            Some(Key::Word) => secrets.push(value),
+            None => {}
+        }
+    }
+    for secret in &mut secrets {
+        *secret = secret.trim_ascii();
+    }
+    secrets.retain(|secret| secret.len() >= SHORTEST_KNOWN);
+    secrets.sort_by_key(|secret| (std::cmp::Reverse(secret.len()), *secret));
+    secrets.dedup();
+    secrets.truncate(MOST);
+    secrets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_secret_of_a_head_is_known_and_nothing_else() {
+        let headers: &[(&[u8], &[u8])] = &[
+            (b"Host", b"169.254.169.254"),
+            (b"X-aws-ec2-metadata-token", b"first-token"),
+            (b"x-aws-ec2-metadata-token", b"the-second-token"),
+            (b"X-aws-ec2-metadata-token-ttl-seconds", b"21600000"),
+            (b"Authorization", b"Bearer bearer-secret"),
+            (b"Cookie", b"a=short; session=cookie-secret; b=cookie-secret"),
+        ];
+        let found = secrets(headers.iter().copied());
+        let expected: [&[u8]; 4] =
+            [b"the-second-token", b"bearer-secret", b"cookie-secret", b"first-token"];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_flood_of_secrets_is_bounded() {
+        let values: Vec<_> = (0..1000).map(|number| format!("secret-{number:04}")).collect();
+        let headers = values.iter().map(|value| (&b"Token"[..], value.as_bytes()));
+        assert_eq!(secrets(headers).len(), MOST);
+    }
+}
