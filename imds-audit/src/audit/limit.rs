@@ -44,20 +44,33 @@ pub fn text(bytes: &[u8], limit: usize) -> String {
 }
 
 /// Says whether a terminal acts on a character, or whether it hides or reorders others: controls,
-/// line and paragraph separators, bidirectional marks, zero-width ones.
+/// line and paragraph separators, bidirectional marks, zero-width ones; and whether it is a letter
+/// or a mark that looks like a blank.
+///
+/// These are Unicode's `Default_Ignorable_Code_Point` (DerivedCoreProperties), what separates
+/// lines, and the empty pattern of Braille.
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
             '\u{ad}'
+                | '\u{34f}'
                 | '\u{61c}'
-                | '\u{180e}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
                 | '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
+                | '\u{2800}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
                 | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
         )
 }
 

@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::{Serializer, ser::Formatter};
 
-use crate::audit::event::Event;
+use crate::audit::{event::Event, limit::is_hidden};
 
 /// Appends an event to `line` as one JSON object and a line feed.
 ///
-/// Every control character is escaped, so one event is always one line, and shown on a terminal it
-/// moves nothing. On an error `line` is as it was before.
+/// Every character is escaped that separates lines, moves something on a terminal or hides: one
+/// event is always one line, for whoever reads it. On an error `line` is as it was before.
 pub fn render(event: &Event, line: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let before = line.len();
     let written = event.serialize(&mut Serializer::with_formatter(&mut *line, Escaping));
@@ -21,8 +21,9 @@ pub fn render(event: &Event, line: &mut Vec<u8>) -> Result<(), serde_json::Error
     written
 }
 
-/// Writes compact JSON that escapes DEL and the C1 controls too: JSON need not (RFC 8259, section
-/// 7), and a terminal takes U+009B for the start of a command.
+/// Writes compact JSON that escapes what JSON need not (RFC 8259, section 7): a terminal takes
+/// U+009B for the start of a command and U+202E for an order to write from right to left, and
+/// there are readers whose lines end at U+2028.
 struct Escaping;
 
 impl Formatter for Escaping {
@@ -32,12 +33,13 @@ impl Formatter for Escaping {
         fragment: &str,
     ) -> io::Result<()> {
         let mut written = 0;
-        for (at, control) in fragment.match_indices(|c: char| ('\u{7f}'..='\u{9f}').contains(&c)) {
+        for (at, hidden) in fragment.match_indices(is_hidden) {
             writer.write_all(fragment.get(written..at).unwrap_or_default().as_bytes())?;
-            for character in control.chars() {
-                write!(writer, "\\u{:04x}", u32::from(character))?;
+            // One beyond U+FFFF is two halves.
+            for unit in hidden.encode_utf16() {
+                write!(writer, "\\u{unit:04x}")?;
             }
-            written = at + control.len();
+            written = at + hidden.len();
         }
         writer.write_all(fragment.get(written..).unwrap_or_default().as_bytes())
     }
@@ -59,11 +61,11 @@ mod tests {
 
     #[test]
     fn no_control_character_comes_through_and_none_is_lost() {
-        let argument = "a\u{7f}\u{9b}2J\u{80}\u{9f}é\u{a0}\u{1b}";
+        let argument = "a\u{7f}\u{9b}2J\u{80}\u{9f}é\u{a0}\u{1b}\u{202e}\u{2028}\u{3164}\u{e0001}b";
         let mut line = Vec::new();
         render(&Event::from(request(&[], &[argument.as_bytes()])), &mut line).unwrap();
         let text = std::str::from_utf8(&line).unwrap();
-        assert!(!text.trim_end().contains(char::is_control), "{text:?}");
+        assert!(!text.trim_end().contains(is_hidden), "{text:?}");
         let value: serde_json::Value = serde_json::from_str(text).unwrap();
         assert_eq!(value["process"]["args"][0], argument);
     }

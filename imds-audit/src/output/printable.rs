@@ -20,7 +20,8 @@ pub fn escape(text: &str) -> String {
 /// Returns text as one word of a command line: escaped, and in single quotes where it holds
 /// anything that could be taken for the end of the word, for another column or for a quote.
 pub fn word(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,?&#~<>{}$*![]^…".contains(c);
+    let plain =
+        |c: char| (c.is_alphanumeric() && !is_hidden(c)) || "-_./:=@%+,?&#~<>{}$*![]^…".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return escape(text);
     }
@@ -43,18 +44,26 @@ pub fn loss(loss: &Loss) -> String {
 }
 
 /// Cuts text to `width` columns of a terminal, the last one a mark; 0 leaves nothing.
+///
+/// Characters without a column of their own, which stand over the one before, count once there
+/// are more of them than columns: however many there are, the text is short.
 pub fn shorten(text: &str, width: usize) -> String {
-    if columns(text) <= width {
-        return text.to_owned();
-    }
     let mut shortened = String::new();
-    let mut used = 0;
+    let (mut used, mut without) = (0, 0);
     for character in text.chars() {
-        used += character.width().unwrap_or(0);
-        if used >= width {
+        let own = character.width().unwrap_or(0);
+        without += usize::from(own == 0);
+        used += own;
+        if used > width || without > width {
             break;
         }
         shortened.push(character);
+    }
+    if shortened.len() == text.len() {
+        return shortened;
+    }
+    while !shortened.is_empty() && columns(&shortened) >= width {
+        shortened.pop();
     }
     if width > 0 {
         shortened.push(CUT);
@@ -101,6 +110,7 @@ mod tests {
             escape("a\u{202e}b\u{2066}c\u{200b}\u{2028}"),
             r"a\u{202e}b\u{2066}c\u{200b}\u{2028}"
         );
+        assert_eq!(escape("a\u{3164}\u{2800}b\u{fe0f}"), r"a\u{3164}\u{2800}b\u{fe0f}");
         assert_eq!(escape("grüße 日本 ←"), "grüße 日本 ←");
     }
 
@@ -111,6 +121,8 @@ mod tests {
         assert_eq!(word("it's"), r"'it'\''s'");
         assert_eq!(word(""), "''");
         assert_eq!(word("a\nb"), r"'a\nb'");
+        // A letter that looks like a blank, and would do for a column's edge.
+        assert_eq!(word("a\u{3164}\u{3164}v2"), r"'a\u{3164}\u{3164}v2'");
     }
 
     #[test]
@@ -119,6 +131,8 @@ mod tests {
         assert_eq!(shorten("日本語", 4), "日…");
         assert_eq!(shorten("abc", 3), "abc");
         assert_eq!(shorten("abc", 0), "");
+        let heap = format!("a{}b", "\u{301}".repeat(5000));
+        assert!(shorten(&heap, 10).chars().count() <= 20);
         assert_eq!(pad("日", 4), "日  ");
     }
 }
