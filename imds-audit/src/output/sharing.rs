@@ -21,6 +21,8 @@ const SHORT_ID: usize = 12;
 #[derive(Debug)]
 pub struct Sharing {
     tokens: LruCache<TokenHash, BTreeSet<User>>,
+    /// How often a token was forgotten for another.
+    forgotten: u64,
 }
 
 /// A process that used a token.
@@ -33,7 +35,7 @@ struct User {
 
 impl Default for Sharing {
     fn default() -> Self {
-        Self { tokens: LruCache::new(MAX_TOKENS) }
+        Self { tokens: LruCache::new(MAX_TOKENS), forgotten: 0 }
     }
 }
 
@@ -41,6 +43,9 @@ impl Sharing {
     /// Takes in a request.
     pub fn add(&mut self, event: &RequestEvent) {
         let Some((token, user)) = event.imds.token.zip(User::of(&event.process)) else { return };
+        if self.tokens.len() == MAX_TOKENS.get() && !self.tokens.contains(&token) {
+            self.forgotten = self.forgotten.saturating_add(1);
+        }
         let users = self.tokens.get_or_insert_mut(token, BTreeSet::new);
         if users.len() < MAX_USERS {
             users.insert(user);
@@ -77,25 +82,28 @@ fn places(users: &BTreeSet<User>) -> usize {
 }
 
 impl fmt::Display for Sharing {
-    /// Writes a line where a token was shared; the one in most places, then of most processes, is
-    /// named with its users.
+    /// Writes a line where a token was shared, or where one that was may have been forgotten; the
+    /// one in most places, then of most processes, is named with its users.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shared = || self.tokens.iter().filter(|(_, users)| users.len() > 1);
         let rank = |users: &BTreeSet<User>| (places(users), users.len());
         let most = shared().max_by(|(a, x), (b, y)| {
             rank(x).cmp(&rank(y)).then_with(|| b.to_string().cmp(&a.to_string()))
         });
-        let Some((token, users)) = most else { return Ok(()) };
+        if most.is_none() && self.forgotten == 0 {
+            return Ok(());
+        }
         let across = shared().filter(|(_, users)| places(users) > 1).count();
-        write!(
-            f,
-            "tokens: {} seen, {} used by several processes",
-            self.tokens.len(),
-            shared().count()
-        )?;
+        write!(f, "tokens: ")?;
+        match self.forgotten {
+            0 => write!(f, "{} seen", self.tokens.len())?,
+            _ => write!(f, "more than {MAX_TOKENS} seen, of the latest {MAX_TOKENS}")?,
+        }
+        write!(f, ", {} used by several processes", shared().count())?;
         if across > 0 {
             write!(f, ", {across} across containers")?;
         }
+        let Some((token, users)) = most else { return writeln!(f) };
         let names: Vec<String> = users.iter().map(ToString::to_string).collect();
         let more = if users.len() >= MAX_USERS { ", and perhaps more" } else { "" };
         writeln!(f, "; {token} by {}{more}", names.join(", "))
@@ -181,7 +189,23 @@ mod tests {
         }
         assert_eq!(rig.sharing.tokens.len(), MAX_TOKENS.get());
         let told = rig.sharing.to_string();
+        assert!(
+            told.starts_with("tokens: more than 1024 seen, of the latest 1024, 1 used"),
+            "{told}"
+        );
         assert!(told.ends_with("curl[7], and perhaps more\n"), "{told}");
+    }
+
+    #[test]
+    fn forgotten_tokens_are_told_also_where_none_of_the_others_was_shared() {
+        let mut rig = Rig::new();
+        for number in 0..=1024 {
+            rig.uses(&number.to_string(), number, None);
+        }
+        let told = rig.sharing.to_string();
+        let expected =
+            "tokens: more than 1024 seen, of the latest 1024, 0 used by several processes\n";
+        assert_eq!(told, expected);
     }
 
     #[test]
