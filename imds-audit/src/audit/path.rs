@@ -18,18 +18,23 @@ pub struct Path {
     segments: Vec<Vec<u8>>,
     /// Whether the query has a parameter `api-version`.
     api_version: bool,
+    /// Whether the target has a fragment, which no client sends (RFC 9110, section 7.1): there are
+    /// servers that take it for a part of the path.
+    fragment: bool,
 }
 
 impl Path {
     /// Reads a target.
     pub fn parse(target: &[u8]) -> Self {
         let target = without_authority(target);
-        let target = before(target, b'#');
+        let whole = target;
+        let target = before(whole, b'#');
         let path = before(target, b'?');
         let query = target.get(path.len() + 1..).unwrap_or_default();
         let api_version =
             query.split(|byte| *byte == b'&').any(|pair| before(pair, b'=') == b"api-version");
-        Self { segments: segments(path), api_version }
+        let fragment = target.len() < whole.len();
+        Self { segments: segments(path), api_version, fragment }
     }
 
     /// Returns whether this is the token path: also dated, and also with a slash at its end.
@@ -77,6 +82,10 @@ impl Path {
 /// Only paths that EC2 does not have count (from cloud-init's data sources): a path that could
 /// be EC2's never does, whatever the headers.
 pub fn is_foreign(path: &Path, header: bool) -> bool {
+    // `/opc#/../latest/…` may be EC2's.
+    if path.fragment {
+        return false;
+    }
     match (path.segment(0), path.segment(1)) {
         // Oracle; Google; Hetzner; OpenStack; Vultr.
         (b"opc" | b"computeMetadata" | b"hetzner" | b"openstack" | b"v1.json", _) => true,
