@@ -1,13 +1,11 @@
 //! Every way to be misread, from bytes to what is written.
 
-use std::net::SocketAddr;
-
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::auditor::{Auditor, Clock};
 use super::event::Event;
-use crate::flow::{Begins, ConnectionId, Direction, Ends, Limits, Segment, Timestamp};
+use crate::flow::{Direction, Limits, Segment, Timestamp, fixture};
 use crate::output::text::{Look, render};
 
 mod rows {
@@ -20,27 +18,12 @@ use rows::{ROWS, Row};
 fn told(request: &[u8], piece: usize, answer: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut auditor = Auditor::new(Limits::default(), Clock { offset: 0 });
-    let endpoint = SocketAddr::from(([169, 254, 169, 254], 80));
     let segment = |direction, sequence: usize, payload| Segment {
-        connection: ConnectionId(1),
-        ends: Ends { source: None, endpoint, mapped: false, netns: None },
-        direction,
-        time: Timestamp(1),
-        sequence: sequence as u32,
         acknowledgment: Some(match direction {
             Direction::Request => 1,
             Direction::Response => request.len() as u32 + 1,
         }),
-        syn: false,
-        fin: false,
-        rst: false,
-        length: <[u8]>::len(payload) as u32,
-        payload,
-        ttl: None,
-        writer: None,
-        begins: Begins::No,
-        lost_requests: 0,
-        lost_records: 0,
+        ..fixture::segment(direction, sequence as u32, payload)
     };
     let mut sink = |event| events.push(event);
     let opening = Segment { syn: true, ..segment(Direction::Request, 0, &[]) };

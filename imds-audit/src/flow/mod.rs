@@ -6,6 +6,8 @@
 
 mod body;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fixture;
 mod http;
 mod limits;
 mod requests;

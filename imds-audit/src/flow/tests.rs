@@ -1,7 +1,6 @@
 //! The rules of the station, one test each.
 
-use std::net::SocketAddr;
-
+use super::fixture::ends;
 use super::*;
 
 mod bounds;
@@ -15,11 +14,6 @@ const SERVICE: u32 = 7_000;
 const V1: &[u8] = b"GET /latest/meta-data/ HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n";
 const V2: &[u8] = b"GET /latest/user-data HTTP/1.1\r\nX-aws-ec2-metadata-token: abc\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
-
-fn ends() -> Ends {
-    let endpoint = SocketAddr::from(([169, 254, 169, 254], 80));
-    Ends { source: None, endpoint, mapped: false, netns: None }
-}
 
 /// A connection's two sides, as a test writes them: offsets count from the first byte.
 struct Rig {
@@ -79,23 +73,20 @@ impl Rig {
         let (caller, service) = self.origins;
         let (own, other) = if packet.response { (service, caller) } else { (caller, service) };
         let base = own.wrapping_add(u32::from(!packet.syn));
+        let direction = if packet.response { Direction::Response } else { Direction::Request };
         let segment = Segment {
             connection: ConnectionId(self.id),
-            ends: ends(),
-            direction: if packet.response { Direction::Response } else { Direction::Request },
             time: Timestamp(self.time),
-            sequence: base.wrapping_add(packet.at),
             acknowledgment: packet.ack.map(|ack| other.wrapping_add(1).wrapping_add(ack)),
             syn: packet.syn,
             fin: packet.fin,
             rst: packet.rst,
             length: packet.length.unwrap_or(packet.payload.len() as u32),
-            payload: &packet.payload,
             ttl: packet.response.then_some(64),
-            writer: None,
             begins: packet.begins,
             lost_requests: packet.lost,
             lost_records: packet.lost_records,
+            ..fixture::segment(direction, base.wrapping_add(packet.at), &packet.payload)
         };
         self.tracker.segment(&segment, &mut |f| match f {
             Finding::Left(_) => self.left.push(tell(&f)),

@@ -1,0 +1,33 @@
+//! Segments for tests and fuzz targets.
+
+use std::net::SocketAddr;
+
+use super::{Begins, ConnectionId, Direction, Ends, Segment, Timestamp};
+
+/// Returns the ends of a connection to the service whose caller's end is not known.
+pub(crate) fn ends() -> Ends {
+    let endpoint = SocketAddr::from(([169, 254, 169, 254], 80));
+    Ends { source: None, endpoint, mapped: false, netns: None }
+}
+
+/// Returns a segment of the connection 1 with these bytes, of which nothing else is known.
+pub(crate) fn segment(direction: Direction, sequence: u32, payload: &[u8]) -> Segment<'_> {
+    Segment {
+        connection: ConnectionId(1),
+        ends: ends(),
+        direction,
+        time: Timestamp(1),
+        sequence,
+        acknowledgment: None,
+        syn: false,
+        fin: false,
+        rst: false,
+        length: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+        payload,
+        ttl: None,
+        writer: None,
+        begins: Begins::No,
+        lost_requests: 0,
+        lost_records: 0,
+    }
+}
