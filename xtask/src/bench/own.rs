@@ -48,7 +48,7 @@ counted as lost. The service itself allows 1024 packets a second and interface."
             miss: "",
         },
         Goal {
-            what: "of 20 000 requests a second, lost of a hundred",
+            what: "of 20 000 requests a second, lost of a hundred (the median of three runs; see there)",
             rows: "20000 requests",
             quantity: Quantity::Column("lost, of a hundred"),
             bound: Bound::AtMost(0.0),
