@@ -2,28 +2,27 @@
 
 mod ceilings;
 mod emulator;
+mod guest;
 mod initramfs;
 mod kernels;
+mod modules;
 mod qemu;
 mod verdict;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::build::{self, HOST_TARGET, OBJECT_VARIABLE};
+use crate::build::HOST_TARGET;
 use crate::command;
-use crate::setup;
 use crate::vm::ceilings::Ceilings;
 use crate::vm::emulator::Emulator;
+use crate::vm::guest::Guest;
 use crate::vm::kernels::{KERNELS, Kernel};
 use crate::vm::verdict::Verdict;
 use crate::workspace::Workspace;
-
-/// The package of the guest's init.
-const GUEST: &str = "imds-audit-guest";
 
 /// Boots the kernels of the given series, or all, and prints a table of what came of it.
 ///
@@ -35,14 +34,13 @@ pub fn run(workspace: &Workspace, series: &[String]) -> Result<()> {
     let folder = workspace.target.join("vm");
     fs::create_dir_all(&folder)?;
     let emulator = Emulator::find(&folder)?;
-    let initramfs = folder.join("initramfs");
-    initramfs::write(&guest(workspace)?, &initramfs)?;
+    let guest = Guest::build(workspace, HOST_TARGET)?;
 
     let mut failures = Vec::new();
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     for kernel in kernels {
         let start = Instant::now();
-        match prove(kernel, &emulator, &folder, &initramfs) {
+        match prove(kernel, &emulator, &folder, &guest) {
             Ok(verdict) => {
                 failures.extend(faults(kernel, &verdict, &ceilings));
                 rows.push(row(kernel, &verdict, start.elapsed().as_secs()));
@@ -70,26 +68,13 @@ fn select(series: &[String]) -> Result<Vec<&'static Kernel>> {
         .collect()
 }
 
-/// Builds the static init around the kernel half and returns its path.
-fn guest(workspace: &Workspace) -> Result<PathBuf> {
-    let toolchain = setup::toolchain(workspace, false)?;
-    let object = build::kernel_half(workspace, &toolchain)?;
-    let mut cargo = workspace.cargo();
-    cargo
-        .args(["build", "--release", "--locked", "-p", GUEST, "--target", HOST_TARGET])
-        .arg("--target-dir")
-        .arg(&workspace.target)
-        .env(OBJECT_VARIABLE, &object)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command::run(&mut cargo)?;
-    Ok(workspace.target.join(HOST_TARGET).join("release").join(GUEST))
-}
-
 /// Boots a kernel.
-fn prove(kernel: &Kernel, emulator: &Emulator, folder: &Path, initramfs: &Path) -> Result<Verdict> {
+fn prove(kernel: &Kernel, emulator: &Emulator, folder: &Path, guest: &Guest) -> Result<Verdict> {
     let image = kernels::image(kernel, folder)?;
-    qemu::run(emulator, &image, initramfs)
+    let modules = modules::read(&kernels::unpacked(kernel, folder))?;
+    let initramfs = folder.join(format!("initramfs-{}", kernel.series));
+    guest.pack(&modules, &initramfs)?;
+    qemu::run(emulator, &image, &initramfs)
 }
 
 /// Returns what is wrong with a verdict.
@@ -114,17 +99,26 @@ fn row(kernel: &Kernel, verdict: &Verdict, seconds: u64) -> [String; 6] {
         Some(count) => format!("{} {count}", program.name),
         None => format!("{} REFUSED", program.name),
     });
-    let passed = verdict.tests.iter().filter(|(_, failure)| failure.is_none()).count();
     let start = verdict.start_milliseconds.map(|milliseconds| format!("{milliseconds} ms"));
     let fallbacks = verdict.fallbacks.join(", ");
     [
         format!("{} ({})", kernel.series, verdict.release),
         programs.collect::<Vec<_>>().join(", "),
-        format!("{passed} of {}", verdict.tests.len()),
+        tests(verdict),
         start.unwrap_or_else(|| "FAILED".to_owned()),
         if fallbacks.is_empty() { "none".to_owned() } else { fallbacks },
         format!("{seconds} s"),
     ]
+}
+
+/// Returns what came of the tests.
+fn tests(verdict: &Verdict) -> String {
+    let passed = verdict.tests.iter().filter(|(_, failure)| failure.is_none()).count();
+    let mut text = format!("{passed} of {} passed", verdict.tests.len());
+    for (name, needs) in &verdict.impossible {
+        text.push_str(&format!("; {name} needs {needs}"));
+    }
+    text
 }
 
 /// Prints the rows as a table in Markdown.

@@ -3,9 +3,12 @@
 //! It mounts what the tests need, runs them, writes what came of each to the console, and switches
 //! the machine off. On a host, where it is not the first process, it refuses to do anything.
 
+mod end_to_end;
 mod load;
+mod modules;
 mod report;
 mod ring;
+mod selection;
 mod statistics;
 
 use std::fs;
@@ -30,11 +33,13 @@ const MOUNTS: [(&str, &str); 5] = [
 type Test = (&'static str, fn() -> Result<()>);
 
 /// The tests, in the order in which they run.
-const TESTS: [Test; 4] = [
+const TESTS: [Test; 6] = [
     ("mounts", mount_all),
+    ("modules", modules::load_all),
     ("every_program_loads_and_attaches", load::load_and_attach),
     ("programs_load_without_kernel_reads", load::load_without_kernel_reads),
     ("a_polled_ring_is_its_owner_s", ring::a_polled_ring_is_its_owner_s),
+    ("end_to_end_tests", end_to_end::run),
 ];
 
 fn main() -> ExitCode {
@@ -46,7 +51,7 @@ fn main() -> ExitCode {
     report::write(&Line::Kernel { release });
     for (name, test) in TESTS {
         let failure = test().err().map(|error| format!("{error:#}"));
-        report::write(&Line::Test { name, failure });
+        report::write(&Line::Test { name: name.to_owned(), failure });
     }
     report::write(&Line::End);
     // Only where this fails is anything left to do, and then the host's patience ends.

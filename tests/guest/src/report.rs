@@ -33,9 +33,18 @@ pub enum Line {
     /// A test.
     Test {
         /// Its name.
-        name: &'static str,
+        name: String,
         /// Why it failed; none where it passed.
         failure: Option<String>,
+    },
+    /// A test that is declared not to run here.
+    Absent {
+        /// Its name.
+        name: String,
+        /// What it needs.
+        needs: &'static str,
+        /// Whether this kernel lacks it; else it needs a host.
+        is_of_kernel: bool,
     },
     /// The end: nothing follows.
     End,

@@ -71,12 +71,12 @@ impl Private {
         command
     }
 
-    /// Unpacks one package into a folder, which then has nothing else.
-    pub fn unpack(&self, package: &str, folder: &Path) -> Result<()> {
+    /// Unpacks packages into a folder, which then has nothing else.
+    pub fn unpack(&self, packages: &[String], folder: &Path) -> Result<()> {
         let archives = self.archives();
         self.empty(&archives)?;
         let mut download = self.command("apt-get");
-        download.args(["download", "-qq", package]).current_dir(&archives);
+        download.args(["download", "-qq"]).args(packages).current_dir(&archives);
         command::run(&mut download)?;
         self.unpack_all(folder)
     }

@@ -1,6 +1,7 @@
 //! An initramfs: a cpio archive in the format `newc`, as the kernel's
 //! `Documentation/driver-api/early-userspace/buffer-format.rst` has it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -11,21 +12,64 @@ const FOLDERS: [&str; 4] = ["dev", "proc", "sys", "tmp"];
 /// The kinds and rights of the entries.
 const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
+const FILE: u32 = 0o100_644;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 /// The console's device number, which must be there before `/dev` is mounted.
 const CONSOLE: (u32, u32) = (5, 1);
 
-/// Writes an initramfs with one program, the init.
-pub fn write(init: &Path, archive: &Path) -> Result<()> {
-    let program = fs::read(init).with_context(|| init.display().to_string())?;
-    let mut bytes = Vec::with_capacity(program.len() + 4096);
-    for folder in FOLDERS {
-        entry(&mut bytes, folder, FOLDER, (0, 0), &[]);
+/// An archive that grows.
+pub struct Archive {
+    bytes: Vec<u8>,
+    /// The folders that are in it: the kernel makes none that has no entry.
+    folders: BTreeSet<String>,
+}
+
+impl Archive {
+    /// Begins an archive with the folders that are mounted over, and the console.
+    pub fn new() -> Self {
+        let mut archive = Self { bytes: Vec::new(), folders: BTreeSet::new() };
+        for folder in FOLDERS {
+            archive.folder(folder);
+        }
+        entry(&mut archive.bytes, "dev/console", CHARACTER_DEVICE, CONSOLE, &[]);
+        archive
     }
-    entry(&mut bytes, "dev/console", CHARACTER_DEVICE, CONSOLE, &[]);
-    entry(&mut bytes, "init", PROGRAM, (0, 0), &program);
-    entry(&mut bytes, "TRAILER!!!", 0, (0, 0), &[]);
-    fs::write(archive, bytes).with_context(|| archive.display().to_string())
+
+    /// Adds a program of this machine.
+    pub fn program(&mut self, name: &str, program: &Path) -> Result<()> {
+        let data = fs::read(program).with_context(|| program.display().to_string())?;
+        self.add(name, PROGRAM, &data);
+        Ok(())
+    }
+
+    /// Adds a file.
+    pub fn file(&mut self, name: &str, data: &[u8]) {
+        self.add(name, FILE, data);
+    }
+
+    /// Ends the archive and writes it.
+    pub fn write(mut self, path: &Path) -> Result<()> {
+        entry(&mut self.bytes, "TRAILER!!!", 0, (0, 0), &[]);
+        fs::write(path, self.bytes).with_context(|| path.display().to_string())
+    }
+
+    fn add(&mut self, name: &str, mode: u32, data: &[u8]) {
+        let name = name.trim_start_matches('/');
+        if let Some((folder, _)) = name.rsplit_once('/') {
+            self.folder(folder);
+        }
+        entry(&mut self.bytes, name, mode, (0, 0), data);
+    }
+
+    /// Adds a folder and those above it, where they are not there.
+    fn folder(&mut self, name: &str) {
+        if let Some((above, _)) = name.rsplit_once('/') {
+            self.folder(above);
+        }
+        if self.folders.insert(name.to_owned()) {
+            entry(&mut self.bytes, name, FOLDER, (0, 0), &[]);
+        }
+    }
 }
 
 /// Appends an entry.
@@ -74,5 +118,17 @@ mod tests {
         assert_eq!(&archive[110..115], b"init\0");
         assert_eq!(&archive[116..121], b"abcde");
         assert_eq!(&archive[54..62], b"00000005");
+    }
+
+    #[test]
+    fn every_folder_stands_once_before_what_is_in_it() {
+        let mut archive = Archive::new();
+        archive.file("/a/b/one", b"");
+        archive.file("a/b/two", b"");
+        let text = String::from_utf8_lossy(&archive.bytes);
+        let places = ["\0a\0", "\0a/b\0", "\0a/b/one\0", "\0a/b/two\0"]
+            .map(|name| text.match_indices(&name[1..]).map(|(place, _)| place).last().unwrap());
+        assert!(places.is_sorted(), "{places:?}");
+        assert_eq!(text.matches("a/b\0").count(), 1);
     }
 }

@@ -17,32 +17,55 @@ pub struct Kernel {
     suite: &'static str,
     /// What the name of the package with its image begins with.
     package: &'static str,
+    /// What the name of the package with its modules begins with, where that is another one.
+    modules: Option<&'static str>,
     /// Whether the suite has a companion for security updates, where the newest is.
     has_security: bool,
 }
 
 /// Every kernel that is claimed: the oldest, two that are in wide use, and the newest.
 pub const KERNELS: [Kernel; 4] = [
-    Kernel { series: "5.10", suite: "bullseye", package: "linux-image-", has_security: true },
-    Kernel { series: "6.1", suite: "bookworm", package: "linux-image-", has_security: true },
-    Kernel { series: "6.12", suite: "trixie", package: "linux-image-", has_security: true },
-    // From 7.0 on the image has a package of its own, without the modules.
-    Kernel { series: "7.2", suite: "sid", package: "linux-binary-", has_security: false },
+    Kernel { series: "5.10", suite: "bullseye", ..WITH_MODULES },
+    Kernel { series: "6.1", suite: "bookworm", ..WITH_MODULES },
+    Kernel { series: "6.12", suite: "trixie", ..WITH_MODULES },
+    Kernel {
+        series: "7.2",
+        suite: "sid",
+        package: "linux-binary-",
+        modules: Some("linux-modules-"),
+        has_security: false,
+    },
 ];
+
+/// What is common before 7.0, from where on the image has a package of its own, without the
+/// modules.
+const WITH_MODULES: Kernel =
+    Kernel { series: "", suite: "", package: "linux-image-", modules: None, has_security: true };
 
 /// What the name of a cloud kernel's package ends with.
 const FLAVOR: &str = "-cloud-amd64";
 
+/// Returns where a kernel's packages are unpacked in a folder.
+pub fn unpacked(kernel: &Kernel, folder: &Path) -> PathBuf {
+    folder.join("kernels").join(kernel.series)
+}
+
 /// Returns the path of a kernel's image in a folder, fetching it where it is not there.
 pub fn image(kernel: &Kernel, folder: &Path) -> Result<PathBuf> {
-    let unpacked = folder.join("kernels").join(kernel.series);
-    if let Ok(image) = find_image(&unpacked) {
+    let unpacked = unpacked(kernel, folder);
+    if let Ok(image) = find_image(&unpacked)
+        && has_modules(&unpacked)
+    {
         return Ok(image);
     }
     println!("fetching Linux {} from Debian {}", kernel.series, kernel.suite);
     let sources = sources::of_suite(kernel.suite, kernel.has_security)?;
     let apt = Private::of_sources(&folder.join("apt").join(kernel.suite), &sources, "amd64")?;
-    apt.unpack(&newest(kernel, &apt)?, &unpacked)?;
+    let package = newest(kernel, &apt)?;
+    let release = package.strip_prefix(kernel.package).unwrap_or_default();
+    let modules = kernel.modules.map(|name| format!("{name}{release}"));
+    let packages: Vec<_> = modules.into_iter().chain([package.clone()]).collect();
+    apt.unpack(&packages, &unpacked)?;
     find_image(&unpacked)
 }
 
@@ -71,6 +94,14 @@ fn find_image(unpacked: &Path) -> Result<PathBuf> {
     boot.chain(modules)
         .find(is_image)
         .with_context(|| format!("no kernel in {}", unpacked.display()))
+}
+
+/// Returns whether an unpacked package has modules.
+fn has_modules(unpacked: &Path) -> bool {
+    ["lib/modules", "usr/lib/modules"].iter().any(|folder| {
+        let releases = fs::read_dir(unpacked.join(folder)).into_iter().flatten().flatten();
+        releases.map(|release| release.path().join("kernel")).any(|modules| modules.is_dir())
+    })
 }
 
 /// Returns every number in a name, for an order in which 10 comes after 9.

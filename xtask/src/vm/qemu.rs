@@ -14,7 +14,7 @@ use crate::vm::emulator::Emulator;
 use crate::vm::verdict::Verdict;
 
 /// How long a machine may take. A run under emulation takes 15 to 25 s on two cores.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(900);
 /// The most of a console that is kept.
 const MAX_CONSOLE: u64 = 4 << 20;
 /// Under emulation `cmpxchg16b` once made a kernel panic, and five-level page tables cost time.

@@ -14,6 +14,7 @@ enum Line {
     Program { name: String, verified: Option<u32>, stack: Option<String> },
     Start { milliseconds: u64, fallbacks: Vec<String> },
     Test { name: String, failure: Option<String> },
+    Absent { name: String, needs: String, is_of_kernel: bool },
     End,
 }
 
@@ -41,6 +42,10 @@ pub struct Verdict {
     pub fallbacks: Vec<String>,
     /// Each test with the reason of its failure, if it failed.
     pub tests: Vec<(String, Option<String>)>,
+    /// How many tests are declared to be for a host alone.
+    pub for_a_host: usize,
+    /// The tests that need of the kernel what it does not have, with what that is.
+    pub impossible: Vec<(String, String)>,
 }
 
 impl Verdict {
@@ -65,6 +70,8 @@ impl Verdict {
                     verdict.fallbacks = fallbacks;
                 }
                 Line::Test { name, failure } => verdict.tests.push((name, failure)),
+                Line::Absent { is_of_kernel: false, .. } => verdict.for_a_host += 1,
+                Line::Absent { name, needs, .. } => verdict.impossible.push((name, needs)),
                 Line::End => is_complete = true,
             }
         }
