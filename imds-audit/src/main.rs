@@ -9,7 +9,7 @@ use clap::Parser;
 use imds_audit::command::{
     Diagnostics, Exit, check,
     cli::{Cli, Command},
-    demo, exit_of, run, tell,
+    demo, exit_of, run, tell, tell_error,
 };
 use zeroizing_alloc::ZeroAlloc;
 
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let code = match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            tell(format_args!("imds-audit: {error:#}\n"));
+            tell_error(&error);
             exit_of(&error).into()
         }
     };

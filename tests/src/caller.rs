@@ -1,6 +1,6 @@
 //! Those who ask the metadata service.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -44,6 +44,12 @@ impl Running {
     /// Gives the number of the process.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
+    }
+
+    /// Writes to its standard input.
+    pub fn say(&mut self, text: &str) {
+        let input = self.child.as_mut().and_then(|child| child.stdin.as_mut()).unwrap();
+        input.write_all(text.as_bytes()).unwrap();
     }
 
     /// Closes its standard input, and waits until it ends.

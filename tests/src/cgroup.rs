@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// Two nested control groups: a pod's, and its container's. Removed when dropped.
 #[derive(Debug)]
 pub struct Cgroup {
+    root: PathBuf,
     outer: PathBuf,
     inner: PathBuf,
 }
@@ -14,10 +15,21 @@ impl Cgroup {
     /// Makes `outer` below the root of the version 2 hierarchy, and `inner` in it; `None` where
     /// no such hierarchy is mounted for writing.
     pub fn create(outer: &str, inner: &str) -> Option<Self> {
-        let outer = mount()?.join(outer);
-        let group = Self { inner: outer.join(inner), outer };
+        let root = mount()?;
+        let outer = root.join(outer);
+        let group = Self { root, inner: outer.join(inner), outer };
         fs::create_dir_all(&group.inner).ok()?;
         Some(group)
+    }
+
+    /// Gives the root of the hierarchy.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Gives the inner group's folder.
+    pub fn folder(&self) -> &Path {
+        &self.inner
     }
 
     /// Moves a process into the inner group.

@@ -10,6 +10,8 @@
 //!       ── line                           a connection whose both ends the test holds
 //!       ── memory                         what a process holds in its memory
 //!       ── memory_limit                   a bound on that
+//!       ── confined                       where the program may do or see less
+//!       ── bpf                            other programs in the kernel
 //!       ── trap                           a root folder in which nothing is ever found
 //!       ── needle                         a secret, in every form that it could be written in
 //! ```
@@ -17,8 +19,10 @@
 //! A broken promise of the program is a panic here: this is test code.
 
 mod audit;
+pub mod bpf;
 mod caller;
 mod cgroup;
+pub mod confined;
 mod findings;
 mod gate;
 mod line;

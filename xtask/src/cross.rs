@@ -76,7 +76,7 @@ fn debians(workspace: &Workspace, architecture: &Architecture) -> Result<(Comman
         let list = sources::of_suite(&sources::own_codename()?, true)?;
         let folder = workspace.tools().join("apt").join(architecture.debian);
         Private::of_sources(&folder, &list, architecture.debian)
-            .and_then(|apt| apt.unpack(&format!("{package}={version}"), &place))
+            .and_then(|apt| apt.unpack(&[format!("{package}={version}")], &place))
             .with_context(other_way)?;
     }
     Ok((compiler.cargo(), sysroot))

@@ -79,6 +79,9 @@ enum Task {
         /// The kernels' series, such as 5.10; all of them where none is given.
         #[arg(value_name = "KERNEL")]
         kernels: Vec<String>,
+        /// A part of the names of the end-to-end tests that are to run; all where it is not given.
+        #[arg(long, value_name = "PART")]
+        test: Option<String>,
     },
 }
 
@@ -107,6 +110,6 @@ fn run(task: Task) -> Result<()> {
         Task::Test { filter } => test::run(&workspace, filter.as_deref()),
         Task::Fuzz { target, runs } => fuzz::run(&workspace, target.as_deref(), runs),
         Task::Bench { sections, render } => bench::run(&workspace, &sections, render),
-        Task::Vm { kernels } => vm::run(&workspace, &kernels),
+        Task::Vm { kernels, test } => vm::run(&workspace, &kernels, test.as_deref()),
     }
 }

@@ -10,13 +10,16 @@ mod qemu;
 mod verdict;
 
 use std::fs;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use crate::build::HOST_TARGET;
-use crate::command;
 use crate::vm::ceilings::Ceilings;
 use crate::vm::emulator::Emulator;
 use crate::vm::guest::Guest;
@@ -24,11 +27,12 @@ use crate::vm::kernels::{KERNELS, Kernel};
 use crate::vm::verdict::Verdict;
 use crate::workspace::Workspace;
 
-/// Boots the kernels of the given series, or all, and prints a table of what came of it.
+/// Boots the kernels of the given series, or all, and prints a table of what came of it; with a
+/// part of a test's name only the end-to-end tests run that have it.
 ///
 /// # Errors
 /// A kernel cannot be had, a guest gives no verdict or a bad one, or a ceiling is exceeded.
-pub fn run(workspace: &Workspace, series: &[String]) -> Result<()> {
+pub fn run(workspace: &Workspace, series: &[String], part: Option<&str>) -> Result<()> {
     let kernels = select(series)?;
     let ceilings = Ceilings::read(&workspace.root)?;
     let folder = workspace.target.join("vm");
@@ -38,12 +42,12 @@ pub fn run(workspace: &Workspace, series: &[String]) -> Result<()> {
 
     let mut failures = Vec::new();
     let mut rows = vec![HEADINGS.map(str::to_owned)];
-    for kernel in kernels {
-        let start = Instant::now();
-        match prove(kernel, &emulator, &folder, &guest) {
+    let boot = |kernel: &Kernel| prove(kernel, &emulator, &folder, &guest, part);
+    for (kernel, proof) in kernels.iter().zip(prove_all(&kernels, boot)) {
+        match proof.verdict {
             Ok(verdict) => {
                 failures.extend(faults(kernel, &verdict, &ceilings));
-                rows.push(row(kernel, &verdict, start.elapsed().as_secs()));
+                rows.push(row(kernel, &verdict, proof.seconds));
             }
             Err(error) => failures.push(format!("Linux {}: {error:#}", kernel.series)),
         }
@@ -68,13 +72,54 @@ fn select(series: &[String]) -> Result<Vec<&'static Kernel>> {
         .collect()
 }
 
+/// What came of a kernel, and how long it took.
+struct Proof {
+    verdict: Result<Verdict>,
+    seconds: u64,
+}
+
+/// Boots kernels, as many at once as there are processors, and returns what came of each in their
+/// order.
+fn prove_all(
+    kernels: &[&'static Kernel],
+    boot: impl Fn(&Kernel) -> Result<Verdict> + Sync,
+) -> Vec<Proof> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut proofs = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(kernel) = kernels.get(index) else { return proofs };
+            let start = Instant::now();
+            let verdict = boot(kernel);
+            proofs.push((index, Proof { verdict, seconds: start.elapsed().as_secs() }));
+        }
+    };
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get).min(kernels.len());
+    let mut proofs: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        let join = |worker: ScopedJoinHandle<'_, Vec<_>>| {
+            worker.join().unwrap_or_else(|panic| resume_unwind(panic))
+        };
+        workers.into_iter().flat_map(join).collect()
+    });
+    proofs.sort_by_key(|(index, _)| *index);
+    proofs.into_iter().map(|(_, proof)| proof).collect()
+}
+
 /// Boots a kernel.
-fn prove(kernel: &Kernel, emulator: &Emulator, folder: &Path, guest: &Guest) -> Result<Verdict> {
+fn prove(
+    kernel: &Kernel,
+    emulator: &Emulator,
+    folder: &Path,
+    guest: &Guest,
+    part: Option<&str>,
+) -> Result<Verdict> {
     let image = kernels::image(kernel, folder)?;
     let modules = modules::read(&kernels::unpacked(kernel, folder))?;
     let initramfs = folder.join(format!("initramfs-{}", kernel.series));
-    guest.pack(&modules, &initramfs)?;
-    qemu::run(emulator, &image, &initramfs)
+    guest.pack(&modules, part, &initramfs)?;
+    qemu::run(emulator, &image, &initramfs, &folder.join(format!("console-{}", kernel.series)))
 }
 
 /// Returns what is wrong with a verdict.
@@ -115,6 +160,7 @@ fn row(kernel: &Kernel, verdict: &Verdict, seconds: u64) -> [String; 6] {
 fn tests(verdict: &Verdict) -> String {
     let passed = verdict.tests.iter().filter(|(_, failure)| failure.is_none()).count();
     let mut text = format!("{passed} of {} passed", verdict.tests.len());
+    text.push_str(&format!("; {} are for a host", verdict.for_a_host));
     for (name, needs) in &verdict.impossible {
         text.push_str(&format!("; {name} needs {needs}"));
     }

@@ -26,6 +26,31 @@ pub fn tell(text: fmt::Arguments<'_>) {
     }
 }
 
+/// The most of an error's text that is told: of a refused program the verifier's output may have
+/// megabytes, more than is kept for a slow reader. Its end says why.
+const MAX_ERROR: usize = 64 << 10;
+
+/// Tells why the program ends.
+pub fn tell_error(error: &anyhow::Error) {
+    tell(format_args!("imds-audit: {}\n", shortened(&format!("{error:#}"))));
+}
+
+/// Returns a text without its middle, where it is too long.
+fn shortened(text: &str) -> String {
+    if text.len() <= MAX_ERROR {
+        return text.to_owned();
+    }
+    let (mut head, mut tail) = (MAX_ERROR / 8, text.len() - MAX_ERROR / 2);
+    while !text.is_char_boundary(head) {
+        head -= 1;
+    }
+    while !text.is_char_boundary(tail) {
+        tail += 1;
+    }
+    let part = |range| text.get(range).unwrap_or_default();
+    format!("{}\n…\n{}", part(0..head), part(tail..text.len()))
+}
+
 /// Standard error as a place for whole lines, which never waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Diagnostics;
@@ -53,5 +78,19 @@ impl Write for Diagnostics {
             let _ = queue.flush();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verifier_s_output_of_megabytes_keeps_its_beginning_and_its_end() {
+        let text = format!("the program: {}why", "ü".repeat(2 << 20));
+        let told = shortened(&text);
+        assert!(told.len() <= MAX_ERROR, "{}", told.len());
+        assert!(told.starts_with("the program: ü") && told.ends_with("üwhy"));
+        assert_eq!(shortened("short"), "short");
     }
 }

@@ -10,7 +10,7 @@ pub mod session;
 
 use std::process::ExitCode;
 
-pub use diagnostics::{Diagnostics, tell};
+pub use diagnostics::{Diagnostics, tell, tell_error};
 
 use crate::output::printable;
 use crate::probe::loader::ProbeError;

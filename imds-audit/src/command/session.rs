@@ -1,5 +1,6 @@
 //! A live audit: records in, events out.
 
+mod fallbacks;
 mod losses;
 
 use std::{fs, future::Future, os::unix::fs::MetadataExt, pin::pin, time::Duration};
@@ -11,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::{
     audit::{
         auditor::{Auditor, Clock},
-        event::{Body, Event, Fallback, LossEvent, StartEvent, StopEvent, StopReason},
+        event::{Body, Event, LossEvent, StartEvent, StopEvent, StopReason},
         redact,
     },
     flow::{Limits, Timestamp},
@@ -21,7 +22,7 @@ use crate::{
         writer::WriterError,
     },
     probe::{
-        host::Host,
+        host::{Host, Rights},
         loader::{Options, Program},
         record::Record,
         source::Source,
@@ -284,24 +285,7 @@ impl Session {
 
     fn start_event(&self, options: &Options, roots: &Roots) -> Event {
         let host = Host::read();
-        let mut fallbacks: Vec<Fallback> = self
-            .source
-            .fallbacks()
-            .iter()
-            .map(|fallback| Fallback {
-                name: fallback.name.to_owned(),
-                reason: fallback.reason.clone(),
-                consequence: fallback.consequence.to_owned(),
-            })
-            .collect();
-        if !host.initial_pid_namespace && roots.procfs.as_os_str() == "/proc" {
-            fallbacks.push(Fallback {
-                name: "pid-namespace".to_owned(),
-                reason: "this program runs in a pid namespace of its own".to_owned(),
-                consequence: "processes outside of it are known by the kernel's snapshot only"
-                    .to_owned(),
-            });
-        }
+        let fallbacks = fallbacks::all(self.source.fallbacks(), &host, Rights::read(), roots);
         Event::from(Body::from(StartEvent {
             time: self.auditor.clock().time(self.started),
             host: Some(host.name),

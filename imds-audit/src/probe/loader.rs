@@ -17,7 +17,7 @@ use super::{
     KERNEL_HALF,
     bpf::{self, Refused},
     btf,
-    host::{CgroupError, CgroupRoot, PERFMON, Rights},
+    host::{CgroupError, CgroupRoot, Rights},
     object::{Object, ObjectError},
     refusal::Refusal,
     vmlinux::{KernelBtf, VMLINUX_BTF},
@@ -201,7 +201,7 @@ pub enum KernelReads {
     None,
 }
 
-/// What it costs where kernel memory cannot be read, for want of BTF or of the right.
+/// What it costs where kernel memory cannot be read, for want of BTF or because of lockdown.
 const NO_READS: &str = "processes are named by pid, name and user at connect time only: no \
      arguments, ancestors or start time from the kernel, and no writer apart from the connector";
 
@@ -314,22 +314,17 @@ impl Loaded {
     }
 }
 
-/// Returns whether a program was refused because it may not read kernel memory: CAP_PERFMON is
-/// missing, or lockdown forbids it, and then the kernel says that it has no such helper.
+/// Returns whether a program was refused because it may not read kernel memory: lockdown forbids
+/// it, and then the kernel says that it has no such helper.
 fn is_ban_on_reads(error: &ProbeError) -> bool {
     if !matches!(error, ProbeError::Load { .. }) {
         return false;
     }
     let reason = Refusal::of(error).reason;
-    !Rights::read().allows(PERFMON)
-        || reason.contains("unknown func")
-        || reason.contains("cannot use helper")
+    reason.contains("unknown func") || reason.contains("cannot use helper")
 }
 
 fn refusal(error: &ProbeError) -> String {
-    if !Rights::read().allows(PERFMON) {
-        return "CAP_PERFMON is missing".to_owned();
-    }
     format!("the kernel does not let programs read its memory: {}", Refusal::of(error).reason)
 }
 
@@ -440,11 +435,13 @@ fn explain_object(error: ObjectError) -> ProbeError {
 
 fn explain_load(program: Program, error: Refused) -> ProbeError {
     let missing = Rights::read().missing();
+    let refused = ProbeError::Load { program, error };
     if missing.is_empty() {
-        ProbeError::Load { program, error }
-    } else {
-        ProbeError::Rights { missing, error: format!("{}: {error}", program.name()) }
+        return refused;
     }
+    // The verifier's output says nothing that the missing right does not.
+    let reason = Refusal::of(&refused).reason;
+    ProbeError::Rights { missing, error: format!("{}: {reason}", program.name()) }
 }
 
 #[cfg(test)]

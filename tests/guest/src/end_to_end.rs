@@ -1,6 +1,7 @@
 //! The end-to-end tests: the same program of tests as on a host.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
@@ -12,6 +13,13 @@ use crate::selection::{Absence, absence, stale};
 /// The program of tests, and the program under test.
 const TESTS: &str = "/tests";
 const PROGRAM: &str = "/imds-audit";
+/// The option that chooses the tests which a host ignores.
+const IGNORED: [&str; 1] = ["--ignored"];
+/// How the names of the tests begin that are of a kernel in lockdown, and where that is said to it.
+const LOCKDOWN: &str = "fallbacks::lockdown_";
+const KERNEL_LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+/// A file with a part of a test's name, where only some tests are to run.
+const PART: &str = "/part";
 /// How many tests run at once: while one waits, another may use the processor.
 const AT_ONCE: &str = "3";
 /// The most of a failed test's output that is reported.
@@ -22,11 +30,12 @@ const MAX_OUTPUT: usize = 6_000;
 /// # Errors
 /// The program of tests ends without a verdict on one of them, or a declaration is out of date.
 pub fn run() -> Result<()> {
-    let tests = list()?;
+    let tests = list(&[])?;
     let stale: Vec<_> = stale(&tests).collect();
     ensure!(stale.is_empty(), "declared to be for a host, and no test: {}", stale.join(", "));
+    let apart = list(&IGNORED)?;
     let mut chosen = Vec::new();
-    for name in tests {
+    for name in tests.into_iter().filter(|name| !apart.contains(name)) {
         match absence(&name) {
             None => chosen.push(name),
             Some(Absence::Host(needs)) => {
@@ -37,12 +46,35 @@ pub fn run() -> Result<()> {
             }
         }
     }
-    run_each(&chosen)
+    run_each(&[], &chosen)
 }
 
-/// Lists the names of all tests.
-fn list() -> Result<Vec<String>> {
-    let output = command().args(["--list", "--format", "terse"]).output().context(TESTS)?;
+/// Runs the tests that change the machine for all others: on a host they are ignored.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_apart() -> Result<()> {
+    let mut tests = list(&IGNORED)?;
+    tests.retain(|name| !name.starts_with(LOCKDOWN));
+    run_each(&IGNORED, &tests)
+}
+
+/// Puts the kernel in lockdown for confidentiality, from which nothing leads back, and runs the
+/// tests of that.
+///
+/// # Errors
+/// As [`run`]; or the kernel has no lockdown.
+pub fn run_in_lockdown() -> Result<()> {
+    fs::write(KERNEL_LOCKDOWN, "confidentiality").context(KERNEL_LOCKDOWN)?;
+    let mut tests = list(&IGNORED)?;
+    tests.retain(|name| name.starts_with(LOCKDOWN));
+    run_each(&IGNORED, &tests)
+}
+
+/// Lists the names of all tests, or of those that the options choose.
+fn list(options: &[&str]) -> Result<Vec<String>> {
+    let output = command().args(["--list", "--format", "terse"]).args(options).output();
+    let output = output.context(TESTS)?;
     let text = String::from_utf8(output.stdout)?;
     let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
     let names: Vec<_> = names.map(str::to_owned).collect();
@@ -59,9 +91,19 @@ fn command() -> Command {
 }
 
 /// Runs tests, and reports each as soon as its verdict is there; a failed one at the end.
-fn run_each(names: &[String]) -> Result<()> {
+fn run_each(options: &[&str], names: &[String]) -> Result<()> {
+    let part = fs::read_to_string(PART).unwrap_or_default();
+    let names: Vec<_> = names.iter().filter(|name| name.contains(&part)).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let at_once = if options.is_empty() { AT_ONCE } else { "1" };
     let mut tests = command();
-    tests.args(["--exact", "--test-threads", AT_ONCE]).args(names).stdout(Stdio::piped());
+    tests
+        .args(options)
+        .args(["--exact", "--test-threads", at_once])
+        .args(&names)
+        .stdout(Stdio::piped());
     let mut child = tests.spawn().context(TESTS)?;
     let output = child.stdout.take().context("no output")?;
     let mut output = BufReader::new(output);
@@ -90,7 +132,7 @@ fn run_each(names: &[String]) -> Result<()> {
         judged.push(name.clone());
         report::write(&Line::Test { name, failure });
     }
-    let missing: Vec<_> = names.iter().filter(|name| !judged.contains(name)).collect();
+    let missing: Vec<_> = names.iter().filter(|name| !judged.contains(**name)).collect();
     if !missing.is_empty() {
         bail!("{status}: no verdict on {missing:?}");
     }

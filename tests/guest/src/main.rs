@@ -21,11 +21,12 @@ use rustix::system::{RebootCommand, reboot};
 use crate::report::Line;
 
 /// What is mounted, and where.
-const MOUNTS: [(&str, &str); 5] = [
+const MOUNTS: [(&str, &str); 6] = [
     ("devtmpfs", "/dev"),
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("tracefs", "/sys/kernel/tracing"),
+    ("securityfs", "/sys/kernel/security"),
     ("cgroup2", "/sys/fs/cgroup"),
 ];
 
@@ -33,13 +34,15 @@ const MOUNTS: [(&str, &str); 5] = [
 type Test = (&'static str, fn() -> Result<()>);
 
 /// The tests, in the order in which they run.
-const TESTS: [Test; 6] = [
+const TESTS: [Test; 8] = [
     ("mounts", mount_all),
     ("modules", modules::load_all),
     ("every_program_loads_and_attaches", load::load_and_attach),
     ("programs_load_without_kernel_reads", load::load_without_kernel_reads),
     ("a_polled_ring_is_its_owner_s", ring::a_polled_ring_is_its_owner_s),
     ("end_to_end_tests", end_to_end::run),
+    ("end_to_end_tests_apart", end_to_end::run_apart),
+    ("end_to_end_tests_in_lockdown", end_to_end::run_in_lockdown),
 ];
 
 fn main() -> ExitCode {
@@ -59,6 +62,9 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// What lets the tests limit memory.
+const CONTROLLERS: (&str, &str) = ("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+
 /// Mounts the kernel's own file systems.
 fn mount_all() -> Result<()> {
     for (kind, place) in MOUNTS {
@@ -67,5 +73,5 @@ fn mount_all() -> Result<()> {
         mount(kind, place, kind, MountFlags::empty(), None::<&std::ffi::CStr>)
             .with_context(|| format!("{kind} at {place}"))?;
     }
-    Ok(())
+    fs::write(CONTROLLERS.0, CONTROLLERS.1).context(CONTROLLERS.0)
 }

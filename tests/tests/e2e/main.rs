@@ -6,6 +6,7 @@ mod clients;
 mod connections;
 mod containers;
 mod diagnosis;
+mod fallbacks;
 mod hostile;
 mod load;
 mod loss;

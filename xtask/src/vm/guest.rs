@@ -39,7 +39,7 @@ impl Guest {
         let toolchain = setup::toolchain(workspace, false)?;
         let object = build::kernel_half(workspace, &toolchain)?;
         let program = build::program(workspace, &object, target)?;
-        let mut cargo = build::static_cargo(workspace, &object, target);
+        let mut cargo = build::static_cargo(workspace, &object, target)?;
         cargo.args(["build", "--locked", "--profile", PROFILE, "-p", INIT]);
         command::run(&mut cargo)?;
         let folder = workspace.target.join(target).join(PROFILE);
@@ -47,8 +47,9 @@ impl Guest {
         Ok(Self { init: folder.join(INIT), program, tests, client: folder.join(CLIENT) })
     }
 
-    /// Packs the programs and a kernel's modules, to be loaded in their order.
-    pub fn pack(&self, modules: &[Module], path: &Path) -> Result<()> {
+    /// Packs the programs and a kernel's modules, to be loaded in their order; with a part of a
+    /// test's name only the end-to-end tests run that have it.
+    pub fn pack(&self, modules: &[Module], part: Option<&str>, path: &Path) -> Result<()> {
         let mut archive = Archive::new();
         archive.program("init", &self.init)?;
         archive.program("imds-audit", &self.program)?;
@@ -58,6 +59,9 @@ impl Guest {
         archive.file("etc/passwd", USERS);
         for (number, module) in modules.iter().enumerate() {
             archive.file(&format!("modules/{number:02}-{}.ko", module.name), &module.data);
+        }
+        if let Some(part) = part {
+            archive.file("part", part.as_bytes());
         }
         archive.write(path)
     }
@@ -77,7 +81,7 @@ struct Target {
 
 /// Builds the end-to-end tests and their client, and returns the tests' path.
 fn end_to_end(workspace: &Workspace, object: &Path, target: &str) -> Result<PathBuf> {
-    let mut cargo = build::static_cargo(workspace, object, target);
+    let mut cargo = build::static_cargo(workspace, object, target)?;
     cargo.args(["test", "--locked", "--profile", PROFILE, "-p", TESTS, "--test", END_TO_END]);
     cargo.args(["--no-run", "--message-format", "json-render-diagnostics"]);
     let built = cargo.stderr(Stdio::inherit()).output();

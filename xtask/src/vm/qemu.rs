@@ -1,34 +1,40 @@
 //! A virtual machine, from power-on to its verdict.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, ChildStdout, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 
 use crate::command;
 use crate::vm::emulator::Emulator;
 use crate::vm::verdict::Verdict;
 
-/// How long a machine may take. A run under emulation takes 15 to 25 s on two cores.
-const PATIENCE: Duration = Duration::from_secs(900);
-/// The most of a console that is kept.
-const MAX_CONSOLE: u64 = 4 << 20;
+/// How long a machine may take, and how long it may be silent: each of its tests says something.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+const SILENCE: Duration = Duration::from_secs(600);
+/// The most of a console's end that an error shows.
+const MAX_SHOWN: usize = 64 << 10;
 /// Under emulation `cmpxchg16b` once made a kernel panic, and five-level page tables cost time.
 const PROCESSOR: &str = "max,-cx16,-la57";
+/// The machine's clock counts its instructions, one a nanosecond, and passes over the time in which
+/// nothing happens: however busy the host is, what has a second's time in the machine gets it.
+const CLOCK: [&str; 4] = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"];
 /// A panic restarts the machine, which `-no-reboot` turns into its end.
 const COMMAND_LINE: &str = "console=ttyS0 loglevel=4 panic=-1 rdinit=/init";
 
-/// Boots a kernel with an initramfs and returns what it told.
+/// Boots a kernel with an initramfs and returns what it told; its console is kept in a file.
 ///
 /// # Errors
 /// The machine panicked, took too long or ended without a verdict; the error has its console.
-pub fn run(emulator: &Emulator, kernel: &Path, initramfs: &Path) -> Result<Verdict> {
+pub fn run(emulator: &Emulator, kernel: &Path, initramfs: &Path, log: &Path) -> Result<Verdict> {
     let mut qemu = emulator.command();
-    qemu.args(["-accel", "tcg", "-cpu", PROCESSOR, "-smp", "1", "-m", "768"])
+    qemu.args(CLOCK)
+        .args(["-cpu", PROCESSOR, "-smp", "1", "-m", "768"])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .args(["-serial", "stdio", "-append", COMMAND_LINE, "-kernel"])
         .arg(kernel)
@@ -38,32 +44,78 @@ pub fn run(emulator: &Emulator, kernel: &Path, initramfs: &Path) -> Result<Verdi
         .stdout(Stdio::piped());
     let mut child = qemu.spawn().with_context(|| format!("cannot run {}", command::line(&qemu)))?;
     let output = child.stdout.take().context("the emulator has no output")?;
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut console = Vec::new();
-        let result = output.take(MAX_CONSOLE).read_to_end(&mut console);
-        // Nobody listens any more only where this function has failed already.
-        let _ = sender.send(result.map(|_| console));
-    });
-    let is_in_time = wait(&mut child)?;
-    let console = receiver.recv().context("the console's reader is gone")??;
-    let console = String::from_utf8_lossy(&console);
-    if !is_in_time {
-        bail!("no end after {} s; its console:\n{console}", PATIENCE.as_secs());
-    }
-    Verdict::parse(&console).with_context(|| format!("its console:\n{console}"))
+    let mut console = Console { file: File::create(log)?, text: Vec::new() };
+    let verdict = match console.follow(&read(output))? {
+        End::Off => {
+            child.wait()?;
+            Verdict::parse(&String::from_utf8_lossy(&console.text))
+        }
+        End::Hung(why) => {
+            end(&mut child)?;
+            Err(anyhow!("{why}"))
+        }
+    };
+    verdict.with_context(|| format!("its console, whole in {}:\n{}", log.display(), console.end()))
 }
 
-/// Waits for the machine's end; ends it when it takes too long. Returns whether it was in time.
-fn wait(child: &mut Child) -> Result<bool> {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if child.try_wait()?.is_some() {
-            return Ok(true);
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
+fn end(child: &mut Child) -> Result<()> {
     child.kill()?;
     child.wait()?;
-    Ok(false)
+    Ok(())
+}
+
+/// Reads an output on a thread of its own, which ends with it.
+fn read(mut output: ChildStdout) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut bytes) {
+            let Some(read) = bytes.get(..count) else { break };
+            // Nobody listens any more where the machine was given up.
+            if sender.send(read.to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// How a machine's console ended.
+enum End {
+    /// The machine is off.
+    Off,
+    /// It took too long.
+    Hung(String),
+}
+
+/// What a machine wrote.
+struct Console {
+    /// Where it is kept, for whoever wants to look in the meantime.
+    file: File,
+    text: Vec<u8>,
+}
+
+impl Console {
+    fn follow(&mut self, output: &Receiver<Vec<u8>>) -> Result<End> {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            match output.recv_timeout(SILENCE) {
+                Ok(bytes) => {
+                    self.file.write_all(&bytes)?;
+                    self.text.extend(bytes);
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(End::Off),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Ok(End::Hung(format!("silent for {} s", SILENCE.as_secs())));
+                }
+            }
+        }
+        Ok(End::Hung(format!("no end after {} s", PATIENCE.as_secs())))
+    }
+
+    /// Returns the end of what was written.
+    fn end(&self) -> String {
+        let start = self.text.len().saturating_sub(MAX_SHOWN);
+        String::from_utf8_lossy(self.text.get(start..).unwrap_or_default()).into_owned()
+    }
 }

@@ -1,7 +1,7 @@
 //! What the kernel says to the programs, found out by loading and attaching them.
 
 use super::item::{Item, Status};
-use crate::probe::host::{CgroupRoot, Host, PERFMON, Rights, is_initial_user_namespace};
+use crate::probe::host::{CgroupRoot, Host, is_initial_user_namespace};
 use crate::probe::loader::{
     KernelReads, Loaded, Options, ProbeError, Program, Tried, resolve_offsets, try_each,
 };
@@ -83,11 +83,12 @@ fn kernel_reads(reads: &KernelReads, tried: &Tried, host: &Host) -> Item {
     }
     let refusal = tried.iter().find_map(|(_, result)| result.as_ref().err()).map(Refusal::of);
     let reason = refusal.map_or_else(String::new, |refusal| format!(": {}", refusal.reason));
-    let degraded = |found| Item::lacking(KERNEL_READS, Status::Degraded, found, NO_READS);
-    if !Rights::read().allows(PERFMON) {
-        return degraded("not allowed without CAP_PERFMON".to_owned());
-    }
-    let item = degraded(format!("refused; lockdown: {lockdown}{reason}"));
+    let item = Item::lacking(
+        KERNEL_READS,
+        Status::Degraded,
+        format!("refused; lockdown: {lockdown}{reason}"),
+        NO_READS,
+    );
     if lockdown == "confidentiality" {
         return item.remedy("boot with lockdown=integrity to have it all");
     }
@@ -98,13 +99,8 @@ fn loading(program: Program, result: Result<(), ProbeError>) -> Item {
     let Err(error) = result else { return Item::ok(name(program), "loads") };
     let Refusal { reason, verifier_log } = Refusal::of(&error);
     let consequence = format!("the audit does not start; without it, {}", program.consequence());
-    let item = Item::lacking(name(program), Status::Missing, reason, consequence).remedy(
-        if Rights::read().allows(PERFMON) {
-            "report it with the output of imds-audit check --json"
-        } else {
-            "run with CAP_PERFMON: the verifier is stricter without it"
-        },
-    );
+    let item = Item::lacking(name(program), Status::Missing, reason, consequence)
+        .remedy("report it with the output of imds-audit check --json");
     Item { verifier_log, ..item }
 }
 

@@ -28,9 +28,9 @@ const NEEDS: [Need; 5] = [
     },
     Need {
         right: PERFMON,
-        purpose: "lets it read who is calling from kernel memory",
-        without: Status::Degraded,
-        consequence: "processes are named by pid, name and user at connect time only",
+        purpose: "lets it read who is calling, and pass the verifier",
+        without: Status::Missing,
+        consequence: "nothing can be audited: without it the verifier refuses the kernel half",
     },
     Need {
         right: SYS_PTRACE,
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(bpf.status, Status::Missing);
         assert_eq!(bpf.remedy.as_deref(), Some("run as root: sudo ./imds-audit check"));
         assert_eq!(of(&items, "CAP_NET_ADMIN").status, Status::Missing);
-        assert_eq!(of(&items, "CAP_PERFMON").status, Status::Degraded);
+        assert_eq!(of(&items, "CAP_PERFMON").status, Status::Missing);
         assert_eq!(of(&items, "CAP_SYS_ADMIN").status, Status::Ok);
     }
 

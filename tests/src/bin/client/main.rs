@@ -13,6 +13,7 @@
 //! crowd NUMBER ADDR TEXT
 //!                opens so many connections, sends text on each, then reads a response from each
 //! stdin          waits for the end of the standard input
+//! stdin-line     waits for a line of it
 //! close          closes the connection
 //! times NUMBER   does the rest so often
 //! note TEXT      does nothing
@@ -66,6 +67,7 @@ fn run(mut client: Client, mut steps: VecDeque<String>) {
             "receive" => client.receive(),
             "crowd" => client.crowd(operand().parse().unwrap(), &operand(), &operand()),
             "stdin" => drop(stdin().read_to_end(&mut Vec::new()).unwrap()),
+            "stdin-line" => drop(stdin().read_line(&mut String::new()).unwrap()),
             "close" => client.close(),
             "times" => {
                 let times: usize = operand().parse().unwrap();

@@ -3,14 +3,14 @@
 //!
 //! The kernel sends redirected bytes from a work queue (`sk_psock_backlog`, `net/core/skmsg.c`).
 
-use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use imds_audit_tests::bpf::{call, descriptor, load, words};
 
 /// Commands of `bpf(2)`.
 const MAP_CREATE: libc::c_long = 0;
 const MAP_UPDATE: libc::c_long = 2;
-const PROGRAM_LOAD: libc::c_long = 5;
 const PROGRAM_ATTACH: libc::c_long = 8;
 /// `BPF_MAP_TYPE_SOCKMAP`.
 const SOCKMAP: u32 = 15;
@@ -34,9 +34,9 @@ impl Redirection {
         let (exit, _) = listener.accept().unwrap();
         // Two maps: a program is attached to a map, and sees what every socket in it receives.
         let (sources, targets) = (create_map(), create_map());
-        let program = load(&targets);
-        let descriptor = |file: &OwnedFd| u32::try_from(file.as_raw_fd()).unwrap();
-        call(PROGRAM_ATTACH, &[descriptor(&sources), descriptor(&program), STREAM_VERDICT, 0]);
+        let program = redirect(&targets);
+        let number = |file: &OwnedFd| u32::try_from(file.as_raw_fd()).unwrap();
+        call(PROGRAM_ATTACH, &[number(&sources), number(&program), STREAM_VERDICT, 0]).unwrap();
         put(&targets, stream);
         put(&sources, &exit);
         Self { entrance, _exit: exit, _descriptors: [sources, targets, program] }
@@ -50,7 +50,7 @@ impl Redirection {
 
 fn create_map() -> OwnedFd {
     let (key, value, entries) = (4, 4, 1);
-    descriptor(call(MAP_CREATE, &[SOCKMAP, key, value, entries]))
+    descriptor(call(MAP_CREATE, &[SOCKMAP, key, value, entries]).unwrap())
 }
 
 fn put(map: &OwnedFd, socket: &TcpStream) {
@@ -59,11 +59,11 @@ fn put(map: &OwnedFd, socket: &TcpStream) {
     attributes[0] = u32::try_from(map.as_raw_fd()).unwrap();
     attributes[2..4].copy_from_slice(&words((&raw const key).addr()));
     attributes[4..6].copy_from_slice(&words((&raw const value).addr()));
-    call(MAP_UPDATE, &attributes);
+    call(MAP_UPDATE, &attributes).unwrap();
 }
 
 /// Loads a program that redirects all bytes to the first socket of a map.
-fn load(targets: &OwnedFd) -> OwnedFd {
+fn redirect(targets: &OwnedFd) -> OwnedFd {
     let map = u64::try_from(targets.as_raw_fd()).unwrap();
     let instructions: [u64; 6] = [
         // r2 = map (two places), r3 = 0, r4 = 0
@@ -76,32 +76,5 @@ fn load(targets: &OwnedFd) -> OwnedFd {
         // return r0
         0x95,
     ];
-    let licence = c"GPL";
-    let mut attributes = [0u32; 8];
-    attributes[0] = SK_SKB;
-    attributes[1] = u32::try_from(instructions.len()).unwrap();
-    attributes[2..4].copy_from_slice(&words(instructions.as_ptr().addr()));
-    attributes[4..6].copy_from_slice(&words(licence.as_ptr().addr()));
-    descriptor(call(PROGRAM_LOAD, &attributes))
-}
-
-/// Gives an address as two words of the attributes.
-fn words(address: usize) -> [u32; 2] {
-    let bytes = u64::try_from(address).unwrap().to_ne_bytes();
-    let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
-    [word(0), word(4)]
-}
-
-fn call(command: libc::c_long, attributes: &[u32]) -> libc::c_long {
-    let size = size_of_val(attributes);
-    // SAFETY: the attributes are ours and as long as said; the addresses in them are of values
-    // that live until the call returns.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), size) };
-    assert!(result >= 0, "bpf({command}): {}", io::Error::last_os_error());
-    result
-}
-
-fn descriptor(number: libc::c_long) -> OwnedFd {
-    // SAFETY: the kernel just gave it to us, and nothing else owns it.
-    unsafe { OwnedFd::from_raw_fd(i32::try_from(number).unwrap()) }
+    load(SK_SKB, &instructions)
 }
