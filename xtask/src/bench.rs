@@ -1,6 +1,7 @@
 //! Measures what the program costs and what it holds, and writes `BENCHMARKS.md`.
 
 mod bed;
+mod emulated;
 mod others;
 mod own;
 mod render;
@@ -21,10 +22,11 @@ use results::Results;
 use section::Section;
 
 /// Every section, in the order of the document.
-const SECTIONS: [&Section; 10] = [
+const SECTIONS: [&Section; 11] = [
     &others::PACKET,
     &others::LOOPBACK,
     &others::VETH,
+    &emulated::INSTRUCTIONS,
     &own::LATENCY,
     &own::CAPACITY,
     &own::VOLUME,

@@ -1,6 +1,7 @@
 //! Proves each supported kernel by booting it.
 
 mod ceilings;
+pub mod clock;
 mod emulator;
 mod guest;
 mod initramfs;
