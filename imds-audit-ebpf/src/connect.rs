@@ -137,7 +137,7 @@ fn report(context: &SockAddrContext, peer: &impl Peer, socket_version: u8) -> Re
     let mut comm = [0; COMM_LENGTH];
     current.read_into(offset!(task_struct_comm), &mut comm);
     if !write_current(kind::CONNECT, cookie, &ends, current, &task) {
-        blame(Loss::Connect as u32, &task.process(), &comm);
+        blame(Loss::Connect as u32, &task.process(), &comm, 1);
         return Err(lost(kind::CONNECT));
     }
     if let Some(state) = socket::find_or_add(cookie) {

@@ -24,6 +24,8 @@ pub enum Skip {
     Nothing,
     /// It should have been reported.
     Lost(Loss),
+    /// It should have been reported, and is counted already.
+    Counted,
 }
 
 /// The records. Userspace may choose another size when it loads the map.
@@ -45,9 +47,9 @@ static LOSERS: LruHashMap<LossKey, LossCount> = LruHashMap::with_max_entries(MAX
 /// `BPF_NOEXIST`: another CPU that adds the same key at the same time must not be overwritten.
 const ONLY_NEW: u64 = 1;
 
-/// Counts a loss of a process, beside [`count`], which counts all.
+/// Counts losses of a process, beside [`count`], which counts all.
 #[inline(always)]
-pub fn blame(loss: u32, process: &ProcessKey, comm: &[u8; COMM_LENGTH]) {
+pub fn blame(loss: u32, process: &ProcessKey, comm: &[u8; COMM_LENGTH], number: u64) {
     let ProcessKey { pid, start_time, exec_id } = *process;
     if pid == 0 {
         return;
@@ -60,11 +62,11 @@ pub fn blame(loss: u32, process: &ProcessKey, comm: &[u8; COMM_LENGTH]) {
     if let Some(entry) = LOSERS.get_ptr_mut(key) {
         // SAFETY: the pointer is to a map value, which lives as long as the program runs, and
         // begins with the count.
-        unsafe { add_one(entry.cast()) };
+        unsafe { add(entry.cast(), number) };
     }
 }
 
-/// Adds one to a counter that others may be adding to.
+/// Adds to a counter that others may be adding to.
 ///
 /// The target has no `fetch_add`: with a result it is an instruction of Linux 5.12, without one it
 /// has always been there.
@@ -72,21 +74,25 @@ pub fn blame(loss: u32, process: &ProcessKey, comm: &[u8; COMM_LENGTH]) {
 /// # Safety
 /// The pointer must be to a counter.
 #[inline(always)]
-unsafe fn add_one(counter: *mut u64) {
+unsafe fn add(counter: *mut u64, number: u64) {
     // SAFETY: the caller's promise; the instruction writes nothing else.
     unsafe {
-        asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
+        asm!(
+            "lock *(u64 *)({counter} + 0) += {number}",
+            counter = in(reg) counter,
+            number = in(reg) number,
+        );
     }
 }
 
-/// Counts a loss.
+/// Counts losses.
 #[inline(always)]
-pub fn count(loss: Loss) {
+pub fn count(loss: Loss, number: u64) {
     if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
         // Two programs that interrupt each other between load and store would count one loss for
         // two.
         // SAFETY: the pointer is to this CPU's counter.
-        unsafe { add_one(counter) };
+        unsafe { add(counter, number) };
     }
 }
 

@@ -14,6 +14,7 @@
 
 #![no_std]
 
+pub mod beginnings;
 mod loss;
 pub mod words;
 
@@ -238,8 +239,8 @@ pub mod begins {
     /// since another request, so that its method alone told it from that one's rest. Such a caller
     /// may still wait for an earlier response whatever it acknowledges.
     pub const AHEAD: u8 = 2;
-    /// It was sent before. Where it has a request's first bytes, and the record of the first time
-    /// was lost, the request was counted then.
+    /// Its first bytes were sent before. Where it has a request's first bytes, and the record of the
+    /// first time was lost, the request was counted then.
     pub const AGAIN: u8 = 3;
 }
 

@@ -15,9 +15,9 @@ pub enum Loss {
     Writer = 1,
     /// The ring was full for the first bytes of a request, which is therefore not reported.
     ///
-    /// A request's first bytes are those of a packet that acknowledges more than the packet with
-    /// request bytes before it, or that begins with a method. Of several requests in one packet
-    /// one is counted.
+    /// A request's first bytes are those of a packet that begins with a method or, where the bytes
+    /// before it ended with a blank line, acknowledges more than they did; and a method behind a
+    /// blank line ([`crate::beginnings`]).
     Request = 2,
     /// The ring was full for a response header.
     Response = 3,

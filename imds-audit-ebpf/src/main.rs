@@ -13,6 +13,7 @@ mod connect;
 mod emit;
 mod ends;
 mod kernel;
+mod lost;
 mod packet;
 mod request;
 mod response;
@@ -74,7 +75,9 @@ fn account(skip: Skip) {
         // Other traffic, and packets that carry nothing we look for.
         Skip::NotAudited | Skip::NotTcp | Skip::Nothing => {}
         // Something that should have been reported and was not.
-        Skip::Lost(loss) => count(loss),
+        Skip::Lost(loss) => count(loss, 1),
+        // The same, by who could tell how much it was.
+        Skip::Counted => {}
     }
 }
 
@@ -82,7 +85,7 @@ fn account(skip: Skip) {
 #[inline(always)]
 fn account_packet(context: &SkBuffContext, skip: Skip) {
     if let Skip::Lost(loss) = skip {
-        packet::blame_sender(context.skb.skb, loss as u32);
+        packet::blame_sender(context.skb.skb, loss as u32, 1);
     }
     account(skip);
 }

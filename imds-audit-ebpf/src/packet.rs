@@ -193,6 +193,25 @@ pub fn load<const N: usize>(context: &SkBuffContext, offset: u32) -> Result<[u8;
     }
 }
 
+/// Loads up to `8 * N` bytes of the packet; the words keep zeroes behind them.
+#[inline(always)]
+pub fn load_words<const N: usize>(
+    context: &SkBuffContext,
+    offset: u32,
+    words: &mut [u64; N],
+    count: u32,
+) -> bool {
+    // The verifier wants to see the bound itself.
+    let count = clamp(count, 64);
+    if count as usize > 8 * N {
+        return false;
+    }
+    // SAFETY: the destination has 8 * N bytes, and `count` is at most that.
+    let result =
+        unsafe { bpf_skb_load_bytes(context.as_ptr(), offset, words.as_mut_ptr().cast(), count) };
+    result == 0
+}
+
 /// What came of writing a record.
 #[must_use]
 #[repr(u32)]
@@ -305,19 +324,19 @@ pub extern "C" fn write_part(skb: *mut __sk_buff, kind: u32, from: u32, count: u
     }
 }
 
-/// Counts a loss for the packet's socket, and for the process that sent over it last; for the one that opened
-/// it, where none was seen to send. Returns nothing of meaning: it is a global function in the
-/// object, see [`write_part`], and those return a number.
+/// Counts a lost record for the packet's socket, and as `number` losses for the process that sent
+/// over it last; for the one that opened it, where none was seen to send. Returns nothing of
+/// meaning: it is a global function in the object, see [`write_part`], and those return a number.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn blame_sender(skb: *mut __sk_buff, loss: u32) -> u32 {
+pub extern "C" fn blame_sender(skb: *mut __sk_buff, loss: u32, number: u32) -> u32 {
     let context = &SkBuffContext::new(skb);
     let Some(state) = socket::find(cookie(context)) else { return 0 };
     // SAFETY: the pointer is to a map value, which lives as long as the program runs.
     let state = unsafe { &mut *state };
     state.lost_records = state.lost_records.wrapping_add(1);
     let process = if state.task.pid == 0 { state.writer } else { state.task.process() };
-    blame(loss, &process, &state.comm);
+    blame(loss, &process, &state.comm, number.into());
     0
 }
 

@@ -1,17 +1,23 @@
 //! Egress: request bytes, and who sends them.
 
-use aya_ebpf::{
-    EbpfContext, bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes,
-    programs::SkBuffContext,
+use aya_ebpf::{bindings::__sk_buff, programs::SkBuffContext};
+use imds_audit_ebpf::{
+    Loss, MAX_CHUNKS, MAX_PAYLOAD,
+    beginnings::{METHODS, is_blank_line},
+    begins, kind, tcp_flags,
 };
-use imds_audit_ebpf::{Loss, MAX_CHUNKS, MAX_PAYLOAD, begins, kind, tcp_flags};
 
 use crate::{
+    bits::minimum,
     config::offset,
     emit::{Skip, count},
     ends::own_ends,
     kernel::{Pointer, is_owned},
-    packet::{Packet, blame_sender, check, cookie, own_socket, parse, write_part},
+    lost::{count_lost, is_first, length_cut},
+    packet::{
+        Packet, Written, blame_sender, check, cookie, load, load_words, own_socket, parse,
+        write_part,
+    },
     snapshot::{Actor, identify_current, write_current},
     socket::{self, ASKED, NO_BODY, REQUEST_ACKNOWLEDGMENT, SENT_AHEAD, Socket},
 };
@@ -28,45 +34,58 @@ pub fn try_egress(context: &SkBuffContext) -> Result<u32, Skip> {
         return write_part(context.skb.skb, kind::REQUEST, 0, 0).or_lost(Loss::Control);
     }
     let state = socket::find_or_add(cookie(context));
-    // Of a socket without a memory every packet counts as a request of its own.
-    let mut begins = begins::ALONE;
     if let Some(state) = state {
         // SAFETY: the pointer is to a map value, which lives as long as the program runs; the
         // socket's lock keeps another sender out.
-        let state = unsafe { &mut *state };
-        let method = first_bytes(context, &packet);
-        begins = begins_request(&packet, state, method);
-        if begins == begins::AHEAD {
-            state.known |= SENT_AHEAD;
-        } else if begins == begins::ALONE && state.known & SENT_AHEAD != 0 {
-            begins = begins::AHEAD;
-        }
-        state.begins = u16::from(begins);
-        // What is sent again is as old as the first time, whatever it acknowledges now.
-        if begins != begins::AGAIN {
-            state.asked = end_of(&packet);
-            state.known |= ASKED;
-            note_acknowledgment(&packet, state);
-        }
-        if is_first(begins) {
-            let is_head = method == *b"HEAD";
-            state.known = if is_head { state.known | NO_BODY } else { state.known & !NO_BODY };
-        }
+        note_request(context, &packet, unsafe { &mut *state });
     }
     // The request bytes matter more than who sent them: go on where that is lost.
     let skb = context.skb.skb;
     if note_sender(skb) != 0 && write_sender(skb) == 0 {
-        count(Loss::Writer);
-        blame_sender(skb, Loss::Writer as u32);
+        count(Loss::Writer, 1);
+        blame_sender(skb, Loss::Writer as u32, 1);
     }
-    let lost = if is_first(begins) { Loss::Request } else { Loss::RequestRest };
-    let written = write_chunks(context, &packet, lost);
-    if let (Err(Skip::Lost(Loss::Request)), Some(state)) = (&written, state) {
-        // SAFETY: as above.
-        let state = unsafe { &mut *state };
-        state.lost_requests = state.lost_requests.wrapping_add(1);
+    write_chunks(context, &packet)
+}
+
+/// Notes what a packet with request bytes tells of its socket, and whether it begins a request.
+#[inline(always)]
+fn note_request(context: &SkBuffContext, packet: &Packet, state: &mut Socket) {
+    let method = first_bytes(context, packet);
+    let mut begins = begins_request(context.skb.skb, packet, state, method);
+    if begins == begins::AHEAD {
+        state.known |= SENT_AHEAD;
+    } else if begins == begins::ALONE && state.known & SENT_AHEAD != 0 {
+        begins = begins::AHEAD;
     }
-    written
+    state.begins = u16::from(begins);
+    state.stale =
+        if begins == begins::AGAIN { state.asked.wrapping_sub(start_of(packet)) } else { 0 };
+    if state.stale >= packet.length {
+        // What is sent again is as old as the first time, whatever it acknowledges now.
+        return;
+    }
+    state.asked = start_of(packet).wrapping_add(packet.length);
+    state.known |= ASKED;
+    note_acknowledgment(packet, state);
+    state.before = state.tail;
+    state.tail = tail(context, packet, method, state);
+    if is_first(begins) {
+        let is_head = method == *b"HEAD";
+        state.known = if is_head { state.known | NO_BODY } else { state.known & !NO_BODY };
+    }
+}
+
+/// Returns the last four bytes that were sent, with the packet at hand.
+#[inline(always)]
+fn tail(context: &SkBuffContext, packet: &Packet, method: [u8; 4], state: &Socket) -> u32 {
+    if packet.length < 4 {
+        let fresh = 8 * packet.length.wrapping_sub(state.stale);
+        let bytes = u32::from_be_bytes(method) >> (32 - 8 * packet.length);
+        return state.before << fresh | bytes & ((1 << fresh) - 1);
+    }
+    let end = packet.payload.wrapping_add(packet.length);
+    load(context, end.wrapping_sub(4)).map_or(0, u32::from_be_bytes)
 }
 
 /// Notes what the caller had received when it sent a packet with request bytes.
@@ -82,17 +101,10 @@ fn note_acknowledgment(packet: &Packet, state: &mut Socket) {
     }
 }
 
-/// Returns whether a packet has a request's first bytes and is sent for the first time.
+/// Returns the sequence number of a packet's first payload byte.
 #[inline(always)]
-fn is_first(begins: u8) -> bool {
-    begins == begins::ALONE || begins == begins::AHEAD
-}
-
-/// Returns the sequence number behind a packet's payload.
-#[inline(always)]
-fn end_of(packet: &Packet) -> u32 {
-    let opening = u32::from(packet.tcp_flags & tcp_flags::SYN != 0);
-    packet.sequence.wrapping_add(opening).wrapping_add(packet.length)
+fn start_of(packet: &Packet) -> u32 {
+    packet.sequence.wrapping_add(u32::from(packet.tcp_flags & tcp_flags::SYN != 0))
 }
 
 /// Returns whether a sequence number comes after another, across the wrap.
@@ -103,33 +115,34 @@ fn is_after(number: u32, other: u32) -> bool {
 
 /// Returns whether a packet has the first bytes of a request: one of [`begins`].
 #[inline(always)]
-fn begins_request(packet: &Packet, state: &Socket, method: [u8; 4]) -> u8 {
+fn begins_request(skb: *mut __sk_buff, packet: &Packet, state: &Socket, method: [u8; 4]) -> u8 {
     if state.known & ASKED == 0 {
         return begins::ALONE;
     }
-    if !is_after(end_of(packet), state.asked) {
+    if is_after(state.asked, start_of(packet)) {
         return begins::AGAIN;
     }
-    if state.known & REQUEST_ACKNOWLEDGMENT != 0
-        && is_after(packet.acknowledgment, state.request_acknowledgment)
-    {
+    let is_newer = state.known & REQUEST_ACKNOWLEDGMENT != 0
+        && is_after(packet.acknowledgment, state.request_acknowledgment);
+    let is_method = METHODS.contains(&method)
+        || packet.length < 4
+            && length_cut(skb, packet.payload, packet.length, state.tail.into()) == packet.length;
+    // A caller may receive something while it is in the middle of a request.
+    let may_begin = method[0].is_ascii_uppercase() && is_blank_line(state.tail.into());
+    if is_newer && (is_method || may_begin) {
         return begins::ALONE;
     }
-    if METHODS.contains(&method) { begins::AHEAD } else { begins::NO }
+    if is_method { begins::AHEAD } else { begins::NO }
 }
 
-/// How the methods of requests begin that a metadata service is asked with, and a few more.
-const METHODS: [[u8; 4]; 6] = [*b"GET ", *b"PUT ", *b"HEAD", *b"POST", *b"DELE", *b"OPTI"];
-
-/// Returns the first four bytes of the payload, or zeroes where there are fewer.
+/// Returns the first four bytes of the payload, with zeroes for those that it does not have.
 #[inline(always)]
 fn first_bytes(context: &SkBuffContext, packet: &Packet) -> [u8; 4] {
-    let mut bytes = [0; 4];
-    // SAFETY: the destination is ours and four bytes long; on failure the helper clears it.
-    unsafe {
-        bpf_skb_load_bytes(context.as_ptr(), packet.payload, (&raw mut bytes).cast(), 4);
-    }
-    bytes
+    let mut word = [0; 1];
+    let count = minimum(packet.length.into(), 4) as u32;
+    load_words(context, packet.payload, &mut word, count);
+    let [first, second, third, fourth, ..] = word[0].to_ne_bytes();
+    [first, second, third, fourth]
 }
 
 /// Notes the task that sends the packet, if it leaves in that task's context. Returns 1 where a
@@ -183,22 +196,27 @@ extern "C" fn write_sender(skb: *mut __sk_buff) -> u32 {
 
 /// Writes a packet's payload as records of up to [`MAX_PAYLOAD`] bytes.
 ///
-/// Each but the last is full, so that the verifier knows where each one begins. `lost` is the loss
-/// that it is where the first has no room.
+/// Each but the last is full, so that the verifier knows where each one begins.
 #[inline(always)]
-fn write_chunks(context: &SkBuffContext, packet: &Packet, lost: Loss) -> Result<u32, Skip> {
+fn write_chunks(context: &SkBuffContext, packet: &Packet) -> Result<u32, Skip> {
+    let skb = context.skb.skb;
     let full = MAX_PAYLOAD as u32;
     let mut chunk = 0;
     while chunk < MAX_CHUNKS as u32 {
         let from = chunk * full;
         let left = packet.length.wrapping_sub(from);
-        let loss = if chunk == 0 { lost } else { Loss::RequestRest };
-        if left <= full {
-            write_part(context.skb.skb, kind::REQUEST, from, left).or_lost(loss)?;
-            return Ok(packet.length);
+        let is_last = left <= full;
+        match write_part(skb, kind::REQUEST, from, if is_last { left } else { full }) {
+            Written::Yes if is_last => return Ok(packet.length),
+            Written::Yes => {}
+            Written::Full => {
+                count_lost(skb, from);
+                return Err(Skip::Counted);
+            }
+            Written::Unreadable => return Err(Skip::Lost(Loss::Unreadable)),
         }
-        write_part(context.skb.skb, kind::REQUEST, from, full).or_lost(loss)?;
         chunk += 1;
     }
-    Err(Skip::Lost(Loss::RequestRest))
+    count_lost(skb, MAX_CHUNKS as u32 * full);
+    Err(Skip::Counted)
 }

@@ -15,19 +15,16 @@
 //! length, if the caller sends its next request in the middle of it, and `HTTP/1.` stands exactly
 //! where its acknowledgement did. The metadata service tells the length of every body.
 
-use aya_ebpf::{
-    EbpfContext, bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes,
-    programs::SkBuffContext,
-};
+use aya_ebpf::{bindings::__sk_buff, programs::SkBuffContext};
 use imds_audit_ebpf::{
     Loss, kind, tcp_flags,
     words::{decimal, matches, trailing_zeros},
 };
 
 use crate::{
-    bits::{clamp, minimum},
+    bits::minimum,
     emit::Skip,
-    packet::{Packet, check, cookie, parse, write_part},
+    packet::{Packet, check, cookie, load_words, parse, write_part},
     socket::{self, CONTINUATION, NEXT_HEAD, NO_BODY, REQUEST_ACKNOWLEDGMENT, Scan, UNKNOWN},
 };
 
@@ -162,7 +159,7 @@ extern "C" fn find_start(skb: *mut __sk_buff, sequence: u32, payload: u32, total
 fn is_head_at(context: &SkBuffContext, place: u32, left: u32) -> bool {
     let count = minimum(u64::from(left), 8) as u32;
     let mut word = [0u64; 1];
-    load(context, place, &mut word, count) && is_protocol(word[0], count)
+    load_words(context, place, &mut word, count) && is_protocol(word[0], count)
 }
 
 /// Returns whether the first `count` bytes of a word are `HTTP/1.`, as far as they go.
@@ -201,7 +198,7 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
     let left = length.wrapping_sub(scan.position);
     let count = minimum(u64::from(left), STEP as u64) as u32;
     let mut bytes = [0u64; STEP / 8];
-    if !load(context, payload.wrapping_add(scan.position), &mut bytes, count) {
+    if !load_words(context, payload.wrapping_add(scan.position), &mut bytes, count) {
         return Scanned::Unreadable;
     }
     if scan.is_new != 0 {
@@ -285,7 +282,7 @@ fn read_length(context: &SkBuffContext, scan: &mut Scan, place: u32, left: u32) 
     // The name, and a word of value: a space, digits, the line's end.
     let mut line = [0u64; 4];
     let count = minimum(u64::from(left), 26) as u32;
-    if !load(context, place, &mut line, count) {
+    if !load_words(context, place, &mut line, count) {
         return;
     }
     if line[0] | LOWER != NAME[0] || line[1] | LOWER != NAME[1] {
@@ -298,25 +295,6 @@ fn read_length(context: &SkBuffContext, scan: &mut Scan, place: u32, left: u32) 
     if digits != 0 && digits < 8 && (end == u64::from(b'\r') || end == u64::from(b'\n')) {
         scan.length = number;
     }
-}
-
-/// Loads up to `8 * N` bytes of the packet; the words keep zeroes behind them.
-#[inline(always)]
-fn load<const N: usize>(
-    context: &SkBuffContext,
-    offset: u32,
-    words: &mut [u64; N],
-    count: u32,
-) -> bool {
-    // The verifier wants to see the bound itself.
-    let count = clamp(count, 64);
-    if count as usize > 8 * N {
-        return false;
-    }
-    // SAFETY: the destination has 8 * N bytes, and `count` is at most that.
-    let result =
-        unsafe { bpf_skb_load_bytes(context.as_ptr(), offset, words.as_mut_ptr().cast(), count) };
-    result == 0
 }
 
 /// Writes the header bytes between the head's place and the scan's.

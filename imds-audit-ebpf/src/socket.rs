@@ -33,6 +33,14 @@ pub struct Socket {
     pub begins: u16,
     /// The sequence number behind the last request bytes, if `ASKED`.
     pub asked: u32,
+    /// How many bytes of the packet at hand were sent before.
+    pub stale: u32,
+    /// The last four bytes before the packet at hand, the newest as the lowest.
+    pub before: u32,
+    /// The last four bytes before `asked`, likewise.
+    pub tail: u32,
+    /// Zero.
+    pub reserved: u32,
     /// How many of its requests were lost.
     pub lost_requests: u32,
     /// How many of its records were lost.
@@ -125,6 +133,10 @@ impl Socket {
         is_sent_by_task: 0,
         begins: 0,
         asked: 0,
+        stale: 0,
+        before: 0,
+        tail: 0,
+        reserved: 0,
         lost_requests: 0,
         lost_records: 0,
         scan: Scan::NONE,

@@ -240,8 +240,9 @@ impl Connection {
     /// Does what is due at `now`.
     pub(super) fn expire(&mut self, now: Timestamp, context: &mut Context<'_>) {
         let limits = *context.limits;
-        if self.deferred.front().is_some_and(|d| d.tag.time.after(limits.gap_timeout) <= now) {
-            let end = self.deferred.front().map_or(0, |d| d.acknowledged);
+        // Each turn takes the one that is due: what it acknowledges is then seen or given up.
+        let due = |d: &&Deferred| d.tag.time.after(limits.gap_timeout) <= now;
+        while let Some(end) = self.deferred.front().filter(due).map(|d| d.acknowledged) {
             self.give_up_requests(end, now, context);
             self.pump(now, context);
         }

@@ -3,10 +3,12 @@
 use std::mem;
 
 use imds_audit_ebpf::Task;
+use imds_audit_ebpf::beginnings::{self, Window};
 
 use super::body::{Body, ChunkProgress, Chunks};
 use super::http::{HeadParser, Kind, Progress, RequestHead, begins_request};
 use super::stream::{Losses, Piece, Stream, Tag};
+use super::work::look;
 use super::{Begins, Timestamp, Unreadable};
 
 /// What is known of a request from its first byte on.
@@ -21,6 +23,9 @@ pub(super) struct Begun {
     pub(super) acknowledged: Option<u64>,
     /// It was counted as lost where that happened, and came again.
     pub(super) counted: bool,
+    /// It or one before it began in the middle of a segment, and so was sent before the response
+    /// to the one before could have come.
+    pub(super) ahead: bool,
 }
 
 /// A request that is as complete as it will ever be.
@@ -87,10 +92,16 @@ pub(super) struct Requests {
     not_http: bool,
     /// How many requests were lost and counted elsewhere, of those before the next byte.
     accounted: u32,
+    /// How many of those were sent again, and seen then.
+    repeated: u32,
     /// How many requests may still be answered whose response nobody waits for.
     owed: u32,
-    /// Segments that look like requests but may be part of one that was lost.
+    /// Beginnings of what may be requests, or part of one that was lost.
     doubtful: u64,
+    /// The last four bytes before the next; `None` behind a gap.
+    tail: Option<u32>,
+    /// Requests that are not read were sent ahead of responses.
+    sends_ahead: bool,
     /// It is for lost bytes that it is unknown where the next request begins.
     gapped: bool,
     /// The end was not seen: a byte that is missing was taken for it.
@@ -111,8 +122,11 @@ impl Requests {
             resynchronised: None,
             not_http: false,
             accounted: 0,
+            repeated: 0,
             owed: 0,
             doubtful: 0,
+            tail: None,
+            sends_ahead: false,
             gapped: false,
             guessed_end: false,
             joined: false,
@@ -148,7 +162,7 @@ impl Requests {
             return None;
         }
         self.joined = true;
-        let begun = self.begin(tag);
+        let begun = self.begin(tag, false);
         Some(self.asked(begun, Err(Unreadable::Cut), tag.time))
     }
 
@@ -255,9 +269,10 @@ impl Requests {
             self.stream.seek(next.saturating_add(1));
             return None;
         }
-        let lost = self.stream.lost_before_held().unwrap_or(lost);
-        let counted = lost.saturating_sub(self.accounted);
-        self.accounted = self.accounted.max(lost);
+        let known = self.stream.lost_before_held();
+        let counted = known.unwrap_or(lost).saturating_sub(self.accounted);
+        // Of those that were lost by now some may lie behind the gap.
+        self.accounted = self.accounted.max(known.unwrap_or(self.accounted + counted.min(1)));
         let held = self.stream.beyond_gap().map(|(held, _)| held);
         if held.is_none() && position == next.saturating_add(1) && !self.within_head() {
             // One byte that is acknowledged and was never seen is the end's.
@@ -272,16 +287,17 @@ impl Requests {
             writer: None,
             acknowledged: None,
             ttl: None,
-            lost,
+            lost: known.unwrap_or(lost),
             losses: Losses::default(),
             begins: Begins::No,
         };
         self.gapped = true;
+        self.tail = None;
         match mem::replace(&mut self.state, State::Unsynced) {
             State::Head(_, begun) => Some(self.asked(begun, Err(Unreadable::Lost), time)),
             State::Idle if counted > 0 => None,
             State::Idle => {
-                let begun = self.begin(tag);
+                let begun = self.begin(tag, false);
                 Some(self.asked(begun, Err(Unreadable::Lost), time))
             }
             State::Quiet => {
@@ -299,8 +315,8 @@ impl Requests {
         owed
     }
 
-    /// Returns how many segments looked like requests and were not taken for such, since the last
-    /// call.
+    /// Returns how many beginnings looked like a request's and were not taken for such, since the
+    /// last call.
     pub(super) fn take_doubtful(&mut self) -> u64 {
         mem::take(&mut self.doubtful)
     }
@@ -347,17 +363,26 @@ impl Requests {
         };
     }
 
-    fn begin(&mut self, tag: Tag) -> Begun {
-        let counted = tag.begins == Begins::Again && tag.lost > self.accounted;
-        self.accounted += u32::from(counted);
+    fn begin(&mut self, tag: Tag, ahead: bool) -> Begun {
+        let counted = tag.begins == Begins::Again && self.take_repeated(1, tag.lost) == 1;
         Begun {
             counted,
+            ahead: ahead || self.sends_ahead,
             started: tag.time,
             writer: tag.writer,
             last_writer: self.last_writer,
             losses: tag.losses,
             acknowledged: tag.acknowledged,
         }
+    }
+
+    /// Takes requests that were sent before, and whose first bytes are new all the same: their
+    /// records were lost then, and they were counted. Returns how many of them that holds for:
+    /// never more than were lost.
+    fn take_repeated(&mut self, requests: u32, lost: u32) -> u32 {
+        let counted = requests.min(lost.saturating_sub(self.repeated));
+        self.repeated += counted;
+        counted
     }
 
     fn asked(
@@ -392,7 +417,7 @@ impl Requests {
                 // RFC 9112, section 2.2: empty lines before a request line are ignored.
                 let empty = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
                 if empty < bytes.len() {
-                    let begun = self.begin(tag);
+                    let begun = self.begin(tag, !piece.first);
                     self.state =
                         State::Head(HeadParser::new(Kind::Request, self.head_limit), begun);
                 }
@@ -431,11 +456,7 @@ impl Requests {
                     self.owed = 0;
                     self.gapped = false;
                 } else {
-                    let handed_out = mem::take(&mut self.joined);
-                    if piece.first && tag.begins.is_first() && self.gapped && !handed_out {
-                        self.doubtful += 1;
-                        self.owed = self.owed.saturating_add(1);
-                    }
+                    self.pass_over(piece);
                     piece.advance(usize::MAX);
                 }
                 None
@@ -444,6 +465,31 @@ impl Requests {
                 piece.advance(usize::MAX);
                 None
             }
+        }
+    }
+
+    /// Counts the requests that begin in bytes which are not read for it.
+    fn pass_over(&mut self, piece: &Piece) {
+        let tag = piece.tag;
+        let handed_out = mem::take(&mut self.joined);
+        let is_again = tag.begins == Begins::Again;
+        look(piece.bytes().len());
+        let begins_here =
+            piece.first && (tag.begins.is_first() || is_again && begins_request(piece.bytes()));
+        let mut begun = match self.tail {
+            Some(_) if begins_here => beginnings::count(Window::UNKNOWN, piece.bytes()),
+            Some(tail) => beginnings::count(Window::after(tail), piece.bytes()),
+            None => beginnings::count_behind_gap(piece.bytes()),
+        };
+        self.sends_ahead |= begun > 0;
+        begun += u32::from(begins_here && !handed_out);
+        self.tail = Some(beginnings::tail(self.tail.unwrap_or(0), piece.bytes()));
+        if is_again {
+            begun -= self.take_repeated(begun, tag.lost);
+        }
+        if self.gapped {
+            self.doubtful += u64::from(begun);
+            self.owed = self.owed.saturating_add(begun);
         }
     }
 

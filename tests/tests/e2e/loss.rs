@@ -41,6 +41,20 @@ const CUT: [&str; 12] = [
 /// Three requests that are sent before the first response came.
 const AHEAD: [&str; 8] = ["send", GET_V1, "send", PUT, "send", GET_V1, "receive", "receive"];
 
+/// Several requests in one segment, the last of them cut.
+const TOGETHER: [&str; 6] = [
+    "send",
+    concat!(
+        "PUT /latest/api/token HTTP/1.1\\r\\nX-aws-ec2-metadata-token-ttl-seconds: 60\\r\\n\\r\\n",
+        "GET /latest/meta-data/instance-id HTTP/1.1\\r\\nHost: imds\\r\\n\\r\\n",
+        "GET /latest/meta-data/ HTTP/1.1\\r\\nHo",
+    ),
+    "send",
+    "st: imds\\r\\n\\r\\n",
+    "receive",
+    "receive",
+];
+
 /// Makes a scene on an address of its own: a tiny ring cannot take what others on the host ask.
 /// Its service rejects version 1, so that no response can be taken for another's unnoticed.
 fn scene(arguments: &[&str]) -> Option<(Scene, String)> {
@@ -193,6 +207,11 @@ fn where_the_requests_are_cut_and_the_program_stops_and_goes_on() {
 #[test]
 fn where_the_requests_do_not_wait_and_the_program_stops_and_goes_on() {
     stop_and_go(&AHEAD);
+}
+
+#[test]
+fn where_several_requests_share_a_segment_and_the_program_stops_and_goes_on() {
+    stop_and_go(&TOGETHER);
 }
 
 fn stop_and_go(round: &[&str]) {

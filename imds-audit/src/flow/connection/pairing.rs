@@ -13,8 +13,10 @@ impl Connection {
     pub(super) fn asked(&mut self, asked: Asked, context: &mut Context<'_>) {
         let Asked { begun, head, completed, resynchronised } = asked;
         self.used = true;
-        self.pipelines |=
-            begun.acknowledged.is_some_and(|now| self.last_asked.is_some_and(|last| now <= last));
+        self.pipelines |= begun.ahead
+            || begun
+                .acknowledged
+                .is_some_and(|now| self.last_asked.is_some_and(|last| now <= last));
         self.last_asked = self.last_asked.max(begun.acknowledged);
         if let Some(lost) = resynchronised {
             // What they were answered the caller had before it sent this request.
@@ -38,7 +40,7 @@ impl Connection {
             }
         }
         if let Some(answer) = early {
-            self.hand_out(begun, head, response(answer), context);
+            self.hand_out(begun, head, self.response(answer), context);
             return;
         }
         if self.service_ended && begun.counted {
@@ -81,7 +83,7 @@ impl Connection {
         let body = Body::of_response(&answer.head, to_head, to_connect);
         match pending {
             Some(Pending { begun, head: Some(head), .. }) => {
-                self.hand_out(begun, head, response(answer), context);
+                self.hand_out(begun, head, self.response(answer), context);
             }
             Some(Pending { head: None, .. }) => context.counters.late_responses += 1,
             None if self.requests.began_after(answer.position) => {
@@ -97,6 +99,17 @@ impl Connection {
             self.requests.silence();
         }
         self.responses.body_follows(body);
+    }
+
+    /// Returns what is said of a request whose turn an answer came at.
+    ///
+    /// Of a caller that sends ahead of its responses no acknowledgement tells whose turn it is:
+    /// where a record was lost, nothing is said rather than another request's outcome.
+    fn response(&self, answer: Answer) -> Response {
+        if self.pipelines && self.lost_records > 0 {
+            return Response::Unobserved;
+        }
+        Response::Answered { time: answer.time, head: answer.head, ttl: answer.ttl }
     }
 
     /// Takes a response for one to a request that was not handed out to wait for it: it was lost
@@ -213,10 +226,6 @@ impl Connection {
             self.hand_out(begun, head, absent(now, certain), context);
         }
     }
-}
-
-fn response(answer: Answer) -> Response {
-    Response::Answered { time: answer.time, head: answer.head, ttl: answer.ttl }
 }
 
 fn absent(time: Timestamp, certain: bool) -> Response {

@@ -1,5 +1,6 @@
 //! What was lost and counted on its way to us is not handed out a second time.
 
+use imds_audit_ebpf::beginnings::{METHODS, Window, count, is_blank_line, tail};
 use proptest::prelude::*;
 
 use super::*;
@@ -7,8 +8,10 @@ use super::*;
 /// Counts what is lost as the kernel half does.
 #[derive(Default)]
 struct Kernel {
-    asked: bool,
     sent_ahead: bool,
+    /// How many bytes were sent, and the last four of them.
+    asked: usize,
+    tail: u32,
     acknowledged: usize,
     lost_requests: u32,
     lost_records: u32,
@@ -17,18 +20,38 @@ struct Kernel {
 impl Kernel {
     /// Takes a packet with request bytes, of which the record is lost or not. Returns whether it
     /// begins a request.
-    fn request(&mut self, acknowledged: usize, bytes: &[u8], is_lost: bool) -> Begins {
-        let is_newer = acknowledged > self.acknowledged;
-        let begins = match bytes {
-            _ if (!self.asked || is_newer) && !self.sent_ahead => Begins::Alone,
-            _ if is_newer => Begins::Ahead,
-            [b'G', b'E', b'T', b' ', ..] => Begins::Ahead,
-            _ => Begins::No,
+    fn request(&mut self, at: usize, acknowledged: usize, bytes: &[u8], is_lost: bool) -> Begins {
+        let stale = self.asked.saturating_sub(at).min(bytes.len());
+        let is_method = match bytes.first_chunk() {
+            Some(method) => METHODS.contains(method),
+            None => count(Window::after(self.tail), bytes) == 1,
         };
-        self.asked = true;
+        let is_newer = acknowledged > self.acknowledged;
+        let may_begin = bytes[0].is_ascii_uppercase() && is_blank_line(self.tail.into());
+        let begins = if stale > 0 {
+            Begins::Again
+        } else if self.asked == 0 || is_newer && (is_method || may_begin) {
+            if self.sent_ahead { Begins::Ahead } else { Begins::Alone }
+        } else if is_method {
+            Begins::Ahead
+        } else {
+            Begins::No
+        };
         self.sent_ahead |= begins == Begins::Ahead;
-        self.acknowledged = acknowledged;
-        self.lost_requests += u32::from(begins != Begins::No && is_lost);
+        if is_lost {
+            let begins_here = begins.is_first();
+            let unknown = begins_here || stale > 0;
+            let before = if unknown { Window::UNKNOWN } else { Window::after(self.tail) };
+            let known = if stale > 0 { Window::after(tail(0, &bytes[..stale])) } else { before };
+            let others = count(known, &bytes[stale..]);
+            self.sent_ahead |= others > 0;
+            self.lost_requests += others + u32::from(begins_here);
+        }
+        if stale < bytes.len() {
+            self.asked = at + bytes.len();
+            self.tail = tail(self.tail, &bytes[stale..]);
+            self.acknowledged = acknowledged;
+        }
         begins
     }
 }
@@ -52,7 +75,7 @@ impl Rig {
 
 /// A request that says which one it is.
 fn request(number: usize) -> Vec<u8> {
-    format!("GET /{number:02} HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n").into_bytes()
+    format!("GET /{number:02} HTTP/1.1\r\nHost: 169.254.169.254:8080\r\n\r\n").into_bytes()
 }
 
 /// The response to it, without its body of five bytes.
@@ -91,7 +114,7 @@ fn converse(requests: usize, cuts: &[usize], is_lost: &[bool], pause: &[bool]) -
             let (bytes, more) = rest.split_at(cuts.next().unwrap().min(rest.len()));
             let lost_now = is_lost();
             let lost = kernel.lost_requests;
-            let begins = kernel.request(answered, bytes, lost_now);
+            let begins = kernel.request(asked, answered, bytes, lost_now);
             let packet = Packet {
                 at: asked as u32,
                 ack: Some(answered as u32),
@@ -149,20 +172,45 @@ proptest! {
 /// What a caller that sends ahead does in a round.
 #[derive(Clone, Debug)]
 struct Round {
-    /// How many requests it sends at once, each in a segment.
+    /// How many requests it sends.
     requests: usize,
-    /// How many responses it waits for at most, of those that are to come.
+    /// How long its segments are, in quarters of a request: each holds a request, a part of one, or
+    /// several. None is cut in its method or in its blank line, which are only where such a caller
+    /// is counted wrong: see [`super::super::requests`].
+    quarters: Vec<usize>,
+    /// How many responses it waits for before each segment at most, of those that are to come.
+    early: Vec<usize>,
+    /// How many it waits for at last.
     responses: usize,
-    /// Whether the service's network drops the segments, so that each is sent once more; what the
-    /// service has sent before may have come in between.
-    again: bool,
+    /// Whether the service's network drops the segments, so that they are sent once more, as many
+    /// at once as this says; what the service has sent before may have come in between.
+    again: Option<usize>,
     /// Whether time passes.
     pause: bool,
 }
 
-fn round(most_responses: usize) -> impl Strategy<Value = Round> {
-    (1_usize..4, 0..=most_responses, any::<bool>(), any::<bool>())
-        .prop_map(|(requests, responses, again, pause)| Round { requests, responses, again, pause })
+fn round() -> impl Strategy<Value = Round> {
+    (
+        1_usize..4,
+        proptest::collection::vec(1_usize..13, 1..4),
+        proptest::collection::vec(0_usize..3, 1..4),
+        0_usize..=9,
+        proptest::option::of(1_usize..3),
+        any::<bool>(),
+    )
+        .prop_map(|(requests, quarters, early, responses, again, pause)| Round {
+            requests,
+            quarters,
+            early,
+            responses,
+            again,
+            pause,
+        })
+}
+
+/// A round of requests in segments of their own.
+fn whole(requests: usize, responses: usize) -> Round {
+    Round { requests, quarters: vec![4], early: vec![0], responses, again: None, pause: false }
 }
 
 /// A caller's connection whose records are lost or not.
@@ -170,43 +218,65 @@ struct Ahead<F> {
     rig: Rig,
     kernel: Kernel,
     is_lost: F,
-    /// The requests and how many of them were answered.
+    /// How many requests and responses were begun.
     requests: usize,
     responses: usize,
     asked: usize,
     answered: usize,
+    /// Where each request ends.
+    ends: Vec<usize>,
 }
 
 impl<F: FnMut() -> bool> Ahead<F> {
-    fn ask(&mut self) -> Packet {
-        let payload = request(self.requests);
-        self.requests += 1;
-        let at = self.asked as u32;
-        self.asked += payload.len();
+    fn segment(&mut self, at: usize, payload: &[u8]) {
         let (lost, lost_now) = (self.kernel.lost_requests, (self.is_lost)());
-        let begins = self.kernel.request(self.answered, &payload, lost_now);
-        let ack = Some(self.answered as u32);
+        let begins = self.kernel.request(at, self.answered, payload, lost_now);
+        let (ack, payload, at) = (Some(self.answered as u32), payload.to_vec(), at as u32);
         let packet = Packet { at, ack, payload, begins, lost, ..Packet::default() };
         self.rig.send_or_lose(&mut self.kernel, &packet, lost_now);
-        packet
     }
 
-    fn ask_again(&mut self, packet: &Packet) {
-        let (lost, ack) = (self.kernel.lost_requests, Some(self.answered as u32));
-        let packet = Packet { begins: Begins::Again, lost, ack, ..packet.clone() };
-        let lost_now = (self.is_lost)();
-        self.rig.send_or_lose(&mut self.kernel, &packet, lost_now);
+    fn ask(&mut self, round: &Round) {
+        let mut stream = Vec::new();
+        for _ in 0..round.requests {
+            stream.extend(request(self.requests));
+            self.requests += 1;
+            self.ends.push(self.asked + stream.len());
+        }
+        let base = self.asked;
+        let mut sizes =
+            round.quarters.iter().map(|quarters| quarters * request(0).len() / 4).cycle();
+        let mut early = round.early.iter().copied().cycle();
+        let mut segments = Vec::new();
+        let mut rest = &stream[..];
+        while !rest.is_empty() {
+            self.answer(early.next().unwrap());
+            let (bytes, more) = rest.split_at(sizes.next().unwrap().min(rest.len()));
+            self.segment(self.asked, bytes);
+            segments.push((self.asked - base, bytes.len()));
+            self.asked += bytes.len();
+            rest = more;
+        }
+        for together in round.again.into_iter().flat_map(|count| segments.chunks(count)) {
+            let start = together[0].0;
+            let end = together.last().map_or(start, |(at, length)| at + length);
+            self.segment(base + start, &stream[start..end]);
+        }
     }
 
-    fn answer(&mut self) {
-        let payload = response(self.responses);
-        self.responses += 1;
-        let at = self.answered as u32;
-        self.answered += payload.len() + 5;
-        let (ack, lost) = (Some(self.asked as u32), self.kernel.lost_requests);
-        let packet = Packet { response: true, at, ack, payload, lost, ..Packet::default() };
-        let lost_now = (self.is_lost)();
-        self.rig.send_or_lose(&mut self.kernel, &packet, lost_now);
+    /// Answers so many of the requests that were sent whole.
+    fn answer(&mut self, most: usize) {
+        let whole = self.ends.iter().take_while(|end| **end <= self.asked).count();
+        for _ in 0..most.min(whole - self.responses) {
+            let payload = response(self.responses);
+            self.responses += 1;
+            let at = self.answered as u32;
+            self.answered += payload.len() + 5;
+            let (ack, lost) = (Some(self.asked as u32), self.kernel.lost_requests);
+            let packet = Packet { response: true, at, ack, payload, lost, ..Packet::default() };
+            let lost_now = (self.is_lost)();
+            self.rig.send_or_lose(&mut self.kernel, &packet, lost_now);
+        }
     }
 }
 
@@ -222,22 +292,16 @@ fn pipeline(rounds: &[Round], is_lost: &[bool]) -> (usize, usize, usize) {
         responses: 0,
         asked: 0,
         answered: 0,
+        ends: Vec::new(),
     };
     for round in rounds {
-        let packets: Vec<_> = (0..round.requests).map(|_| ahead.ask()).collect();
-        if round.again {
-            packets.iter().for_each(|packet| ahead.ask_again(packet));
-        }
-        for _ in 0..round.responses.min(ahead.requests - ahead.responses) {
-            ahead.answer();
-        }
+        ahead.ask(round);
+        ahead.answer(round.responses);
         if round.pause {
             ahead.rig.pass_seconds(2);
         }
     }
-    while ahead.responses < ahead.requests {
-        ahead.answer();
-    }
+    ahead.answer(usize::MAX);
     let Ahead { mut rig, kernel, requests, .. } = ahead;
     rig.pass_seconds(120);
     rig.finish();
@@ -250,16 +314,22 @@ fn pipeline(rounds: &[Round], is_lost: &[bool]) -> (usize, usize, usize) {
 
 #[test]
 fn a_request_whose_first_record_was_lost_and_that_is_sent_again_is_counted_only() {
-    let round = Round { requests: 2, responses: 2, again: true, pause: false };
+    let round = Round { again: Some(1), ..whole(2, 2) };
     // The second request, and neither it nor its response later.
     let is_lost = [false, true, false, false, false, false];
     assert_eq!(pipeline(&[round], &is_lost), (2, 1, 1));
 }
 
+#[test]
+fn each_of_several_requests_in_one_lost_packet_is_counted() {
+    let round = Round { quarters: vec![12], ..whole(3, 3) };
+    assert_eq!(pipeline(&[round], &[true, false]), (3, 0, 3));
+}
+
 proptest! {
     #[test]
     fn requests_sent_at_once_are_those_handed_out_and_those_counted_as_lost(
-        rounds in proptest::collection::vec(round(9), 1..8),
+        rounds in proptest::collection::vec(round(), 1..8),
         is_lost in proptest::collection::vec(any::<bool>(), 1..48),
     ) {
         let (sent, handed_out, lost) = pipeline(&rounds, &is_lost);

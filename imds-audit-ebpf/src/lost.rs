@@ -1,0 +1,216 @@
+//! What a packet held for which the ring had no room.
+
+use aya_ebpf::{bindings::__sk_buff, programs::SkBuffContext};
+use imds_audit_ebpf::{
+    Loss,
+    beginnings::{HISTORY, Window},
+    begins,
+};
+
+use crate::{
+    bits::minimum,
+    emit::count,
+    packet::{blame_sender, check, cookie, load_words, parse},
+    socket::{self, SENT_AHEAD, Socket},
+};
+
+/// How many bytes a step looks at, with those before them that it needs.
+const STEP: u32 = 64;
+/// How many steps a packet of 64 KiB takes, the most that there is.
+const MAX_STEPS: u32 = (64 << 10) / (STEP - HISTORY) + 1;
+
+/// Returns whether a packet has a request's first bytes and is sent for the first time.
+#[inline(always)]
+pub fn is_first(begins: u8) -> bool {
+    begins == begins::ALONE || begins == begins::AHEAD
+}
+
+/// Counts what was lost of a packet whose bytes from `from` on were not written: each request
+/// whose first byte is among them, and the rest of one that began before.
+///
+/// It reads the bytes that were lost, which no packet pays that is written.
+#[inline(always)]
+pub fn count_lost(skb: *mut __sk_buff, from: u32) {
+    let others = count_others(skb, from);
+    note_lost(skb, from, others);
+}
+
+/// Returns whether a packet's first byte is a request's, sent for the first time, and among those
+/// that were lost.
+#[inline(always)]
+fn begins_here(state: &Socket, from: u32) -> bool {
+    from == 0 && is_first(state.begins as u8)
+}
+
+/// Returns how many requests begin in a packet's payload from `from` on, but for one that the
+/// packet begins with.
+///
+/// A global function in the object: see [`crate::packet::write_part`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn count_others(skb: *mut __sk_buff, from: u32) -> u32 {
+    let context = &SkBuffContext::new(skb);
+    let Ok(ip_version) = check(context) else { return 0 };
+    let Ok(packet) = parse(context, ip_version) else { return 0 };
+    let Some(state) = socket::find(cookie(context)) else { return 0 };
+    // SAFETY: the pointer is to a map value, which lives as long as the program runs; the socket's
+    // lock keeps another sender out.
+    let state = unsafe { &*state };
+    // What was sent before is told or counted already.
+    let old = if state.stale > from { state.stale } else { from };
+    let (before, place) = if old != 0 {
+        // The fourth byte of a request whose first byte is the next.
+        (Window::UNKNOWN, old.wrapping_add(3))
+    } else if begins_here(state, from) {
+        (Window::UNKNOWN, 0)
+    } else {
+        (Window::after(state.before), 0)
+    };
+    let whole = count_from(skb, packet.payload, place, packet.length, before.into());
+    let cut = length_cut(skb, packet.payload, packet.length, before.into());
+    whole.wrapping_add(u32::from(cut != 0 && packet.length.wrapping_sub(cut) >= old))
+}
+
+/// Notes that a packet's bytes from `from` on were lost, and with them `others` requests beside
+/// one that the packet begins with. Returns nothing of meaning.
+///
+/// A global function in the object: see [`crate::packet::write_part`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn note_lost(skb: *mut __sk_buff, from: u32, others: u32) -> u32 {
+    let context = &SkBuffContext::new(skb);
+    let Some(state) = socket::find(cookie(context)) else {
+        // Of a socket without a memory every packet counts as a request of its own.
+        count(if from == 0 { Loss::Request } else { Loss::RequestRest }, 1);
+        return 0;
+    };
+    // SAFETY: as in `count_others`.
+    let state = unsafe { &mut *state };
+    if others != 0 {
+        // Their responses come one behind the other, whatever their caller acknowledges next.
+        state.known |= SENT_AHEAD;
+    }
+    let begins_here = begins_here(state, from);
+    if !begins_here {
+        count(Loss::RequestRest, 1);
+        blame_sender(skb, Loss::RequestRest as u32, 1);
+    }
+    let requests = others.wrapping_add(u32::from(begins_here));
+    if requests != 0 {
+        state.lost_requests = state.lost_requests.wrapping_add(requests);
+        count(Loss::Request, requests.into());
+        blame_sender(skb, Loss::Request as u32, requests);
+    }
+    0
+}
+
+/// Counts the requests behind a blank line whose fourth byte lies at `place` or behind it in a
+/// payload that begins at `payload` in the packet and has `length` bytes; `before` is the
+/// [`Window`] before it.
+///
+/// A global function in the object: on 5.10 and 6.1 the verifier follows a loop of so many turns
+/// once for each thing that it knows about the packet, if it is not looked at by itself.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn count_from(
+    skb: *mut __sk_buff,
+    payload: u32,
+    place: u32,
+    length: u32,
+    before: u64,
+) -> u32 {
+    let mut place = place;
+    let mut found = 0u32;
+    let mut step = 0;
+    while step < MAX_STEPS {
+        if place >= length {
+            break;
+        }
+        found = found.wrapping_add(count_step(skb, payload, place, length, before));
+        place = place.wrapping_add(STEP - history(place));
+        step += 1;
+    }
+    found
+}
+
+/// Returns how many of the bytes before a place in a packet's payload a step needs.
+#[inline(always)]
+fn history(place: u32) -> u32 {
+    minimum(place.into(), HISTORY.into()) as u32
+}
+
+/// Counts the requests behind a blank line whose fourth byte is one of the next bytes from `place`
+/// on of a payload that begins at `payload` in the packet and has `length` bytes; `before` is the
+/// [`Window`] before it.
+///
+/// A global function in the object: see [`crate::packet::write_part`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn count_step(
+    skb: *mut __sk_buff,
+    payload: u32,
+    place: u32,
+    length: u32,
+    before: u64,
+) -> u32 {
+    let context = &SkBuffContext::new(skb);
+    let history = history(place);
+    let at = place.wrapping_sub(history);
+    let available = minimum(length.wrapping_sub(at).into(), STEP.into()) as u32;
+    let mut words = [0u64; STEP as usize / 8];
+    if !load_words(context, payload.wrapping_add(at), &mut words, available) {
+        return 0;
+    }
+    // A byte behind the last is one of the array's zeroes, which no method has.
+    let before = if at == 0 { before } else { Window::UNKNOWN.into() };
+    let mut found = count_word(before, words[0], history);
+    let mut index = 1;
+    while index < words.len() {
+        found = found.wrapping_add(count_word(words[index - 1].swap_bytes(), words[index], 0));
+        index += 1;
+    }
+    found
+}
+
+/// Counts the requests behind a blank line whose fourth byte is in a word, but for its first
+/// `skipped` bytes, where `before` is the [`Window`] before it.
+///
+/// A global function in the object: a loop over bytes takes the verifier further than its limit
+/// where it does not look at it by itself.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn count_word(before: u64, word: u64, skipped: u32) -> u32 {
+    let mut window = Window::from(before);
+    let mut rest = word;
+    let mut found = 0;
+    let mut index = 0;
+    while index < 8 {
+        if window.push(rest as u8) && index >= skipped {
+            found += 1;
+        }
+        rest >>= 8;
+        index += 1;
+    }
+    found
+}
+
+/// Returns how many bytes a payload has of a method that it ends in the middle of: see
+/// [`Window::cut`].
+///
+/// A global function in the object: see [`crate::packet::write_part`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn length_cut(skb: *mut __sk_buff, payload: u32, length: u32, before: u64) -> u32 {
+    let context = &SkBuffContext::new(skb);
+    let count = minimum(length.into(), 8) as u32;
+    let mut last = [0u64; 1];
+    let place = payload.wrapping_add(length).wrapping_sub(count);
+    if !load_words(context, place, &mut last, count) {
+        return 0;
+    }
+    let bytes = last[0].swap_bytes();
+    // The first byte of fewer than eight is the highest one all the same.
+    let missing = (8 - count) * 8;
+    let window = if missing == 0 { bytes } else { bytes >> missing | before << (64 - missing) };
+    Window::from(window).cut()
+}
