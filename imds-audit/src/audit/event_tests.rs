@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::audit::build::{self, Answer, Found, FoundAncestor, Head, Seen, Way};
+use crate::audit::class::Class;
 use crate::audit::token::TokenHasher;
 
 /// The example of the design.
