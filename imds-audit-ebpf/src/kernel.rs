@@ -73,6 +73,27 @@ impl Pointer {
         Self::new(self.read::<u64>(offset)?)
     }
 
+    /// Follows the pointer at an offset and reads the number at another; 0 where the kernel does
+    /// not have them or they cannot be read.
+    ///
+    /// It asks for no result, as each question doubles the ways that the verifier goes: the helper
+    /// fills what it cannot read with zeroes, and an address near zero it cannot read.
+    #[inline(always)]
+    pub fn follow_to_number(self, pointer: u32, number: u32) -> u64 {
+        if pointer == ABSENT || number == ABSENT {
+            return 0;
+        }
+        let mut value = 0u64;
+        let place: *mut core::ffi::c_void = (&raw mut value).cast();
+        let address = self.0.wrapping_add(u64::from(pointer));
+        // SAFETY: the destination is ours, eight bytes; the helper checks the source.
+        unsafe { bpf_probe_read_kernel(place, 8, address as *const _) };
+        let address = value.wrapping_add(u64::from(number));
+        // SAFETY: as above.
+        unsafe { bpf_probe_read_kernel(place, 8, address as *const _) };
+        value
+    }
+
     /// Reads bytes into `destination`, or fills it with zeroes.
     #[inline(always)]
     pub fn read_into<const N: usize>(self, offset: u32, destination: &mut [u8; N]) {

@@ -6,7 +6,7 @@
 //!
 //! | record | fixed part | followed by |
 //! |---|---|---|
-//! | [`Snapshot`] | 560 bytes | the process's argument bytes |
+//! | [`Snapshot`] | 624 bytes | the process's argument bytes |
 //! | [`Segment`] | 136 bytes | payload bytes |
 //!
 //! A record lies in the ring in one of a few sizes; the bytes behind the counted ones are
@@ -97,6 +97,9 @@ pub struct Ancestor {
     pub start_time: u64,
     /// Its `exec` count.
     pub exec_id: u64,
+    /// Where its arguments lie in its memory, which tells one `exec` from another where only
+    /// procfs is asked. 0 where unknown.
+    pub arguments_start: u64,
     /// The process in the initial pid namespace.
     pub pid: u32,
     /// Zero.
@@ -348,12 +351,12 @@ impl Offsets {
 // The layout is a contract between two compilers.
 const _: () = {
     assert!(size_of::<Task>() == 24);
-    assert!(size_of::<Ancestor>() == 40);
+    assert!(size_of::<Ancestor>() == 48);
     assert!(size_of::<Ends>() == 48);
     assert!(size_of::<Endpoint>() == 20);
     assert!(size_of::<Segment>() == 136);
     assert!(size_of::<LossKey>() == 24);
     assert!(size_of::<LossCount>() == 24);
-    assert!(size_of::<Snapshot>() == 560);
+    assert!(size_of::<Snapshot>() == 624);
     assert!(offset_of!(Snapshot, ancestors) == 240);
 };

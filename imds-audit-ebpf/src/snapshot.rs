@@ -229,6 +229,8 @@ fn write_ancestors(snapshot: *mut Snapshot, current: Pointer) -> u32 {
             (*place).pid = pid;
             (*place).start_time = leader.read(offset!(task_struct_start_boottime)).unwrap_or(0);
             (*place).exec_id = exec_id(leader);
+            (*place).arguments_start =
+                leader.follow_to_number(offset!(task_struct_mm), offset!(mm_struct_arg_start));
             leader.read_into(offset!(task_struct_comm), &mut (*place).comm);
         }
         count += 1;

@@ -201,8 +201,8 @@ fn update_command(update: Update, first: &str, event: &RequestEvent) -> Option<S
     })
 }
 
-/// Says whether a process is a Databricks JVM or of its family: by the folders and classes of the
-/// platform in a command line.
+/// Says whether a process is a JVM on Databricks: by the cluster that its environment names, or
+/// by the folders and classes of the platform in its command line.
 fn is_databricks(event: &RequestEvent) -> bool {
     let process = &event.process;
     let is_java = |name: Option<&str>| name == Some("java");
@@ -211,7 +211,8 @@ fn is_databricks(event: &RequestEvent) -> bool {
         return false;
     }
     let mut args = process.args.iter().flatten();
-    args.any(|arg| arg.contains("/databricks/") || arg.contains("com.databricks."))
+    process.databricks.is_some()
+        || args.any(|arg| arg.contains("/databricks/") || arg.contains("com.databricks."))
 }
 
 #[cfg(test)]

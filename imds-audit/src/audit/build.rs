@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::class::{self, Outcome, TOKEN_HEADER, Verdict};
 use super::client::Client;
 use super::event::{
-    Ancestor, Attribution, Container, Family, Http, Imds, LossProcess, Manager, Network, Pod,
-    Process, RequestEvent, Responsible, Rule, Time, UnknownReason,
+    Ancestor, Attribution, Container, Databricks, Family, Http, Imds, LossProcess, Manager,
+    Network, Pod, Process, RequestEvent, Responsible, Rule, Spark, Time, UnknownReason,
 };
 use super::limit::{self, bound};
 use super::redact;
@@ -101,6 +101,10 @@ pub struct Found<'a> {
     pub ancestors: &'a [FoundAncestor<'a>],
     /// Who answers for it.
     pub responsible: Option<FoundResponsible<'a>>,
+    /// The Spark application that it belongs to.
+    pub spark: Option<&'a Spark>,
+    /// The id of the Databricks cluster that it is on, and what its owner calls it.
+    pub cluster: Option<(&'a [u8], Option<&'a [u8]>)>,
     /// The cgroup path.
     pub cgroup: Option<&'a [u8]>,
     /// The systemd unit.
@@ -311,6 +315,11 @@ impl Clean<'_> {
                 script: found.script.map(|script| self.text(script, bound::FILE)),
                 args: found.args.map(|args| self.arguments(args, bound::ANCESTOR_ARGUMENTS).0),
                 rule: found.rule,
+            }),
+            spark: found.spark.cloned(),
+            databricks: found.cluster.map(|(id, called)| Databricks {
+                cluster_id: name(id),
+                cluster_name: called.map(name),
             }),
             cgroup: found.cgroup.map(|cgroup| self.text(cgroup, bound::FILE)),
             unit: found.unit.map(name),

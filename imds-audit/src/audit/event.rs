@@ -19,7 +19,10 @@ use serde::{Serialize, Serializer};
 
 pub use connection::{Connection, ConnectionEvent, ConnectionFate};
 pub use loss::{Loss, LossEvent, LossProcess, LossUnit};
-pub use process::{Ancestor, Attribution, Container, Manager, Pod, Process, Responsible, Rule};
+pub use process::{
+    Ancestor, Attribution, Container, Databricks, Manager, Pod, Process, Responsible, Rule, Spark,
+    SparkPython, SparkRole,
+};
 pub use request::{Family, Http, Imds, Network, RequestEvent, UnknownReason};
 pub use run::{Counters, Fallback, StartEvent, StopEvent, StopReason, Totals};
 

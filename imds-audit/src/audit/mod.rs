@@ -10,6 +10,7 @@ pub mod class;
 pub mod client;
 pub mod diagnosis;
 pub mod event;
+mod lend;
 pub mod limit;
 pub mod path;
 pub mod people;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imds_audit_ebpf::ProcessKey;
 use lru::LruCache;
 
-use super::{Ancestor, Arguments, Executable, Placement, Process};
+use super::{Ancestor, Arguments, Cluster, Executable, Placement, Process};
 
 /// The largest number of processes kept.
 pub const MAX_PROCESSES: usize = 1024;
@@ -52,11 +52,12 @@ fn weight(process: &Process) -> usize {
     let ancestors: usize = process
         .ancestors
         .iter()
-        .map(|Ancestor { name, exe, arguments, program, placement, .. }| {
+        .map(|Ancestor { name, exe, arguments, program, cluster, placement, .. }| {
             size_of::<Ancestor>()
                 + name.len()
                 + parts(exe.as_ref(), arguments.as_ref())
                 + program.name().map_or(0, <[u8]>::len)
+                + cluster.as_ref().map_or(0, Cluster::len)
                 + placement.as_ref().map_or(0, Placement::len)
         })
         .sum();
@@ -65,6 +66,7 @@ fn weight(process: &Process) -> usize {
         + process.cgroup.as_ref().map_or(0, |path| 2 * path.len())
         // The script's name is held twice: as what runs and as what answers for it.
         + 2 * process.program.name().map_or(0, <[u8]>::len)
+        + process.cluster.as_ref().map_or(0, Cluster::len)
         + ancestors
 }
 

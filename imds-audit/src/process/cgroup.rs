@@ -248,3 +248,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "cgroup_tests.rs"]
+mod forms;

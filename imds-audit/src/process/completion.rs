@@ -7,7 +7,8 @@ use super::snapshot::Record;
 use super::stat::Stat;
 use super::users::Users;
 use super::{
-    Arguments, Completion, Executable, MAX_COMMAND_LINE, Placement, Process, Program, Reword,
+    Arguments, Cluster, Completion, Executable, MAX_COMMAND_LINE, MAX_ENVIRONMENT, Placement,
+    Process, Program, Reword, Spark,
 };
 
 /// What is asked of the thread that reads procfs.
@@ -30,9 +31,17 @@ pub fn answers(procfs: Procfs) -> impl FnMut(Question) -> Option<Process> {
         complete(&mut process, &record, question.resolved.as_deref(), &procfs, &mut users);
         process.arguments = process.arguments.as_ref().map(question.reword);
         let is_whole = parents.complete(&mut process, &record, &procfs, question.reword);
-        process.responsible = lineage::responsible(&process, is_whole);
+        conclude(&mut process, is_whole);
         Some(process)
     }
+}
+
+/// Concludes from a process and its ancestors who answers for it and what it belongs to;
+/// `is_whole` where the last ancestor has no parent.
+pub fn conclude(process: &mut Process, is_whole: bool) {
+    process.responsible = lineage::responsible(process, is_whole);
+    let above = process.ancestors.iter().map(|ancestor| (ancestor.part, ancestor.pid));
+    process.spark = Spark::of(std::iter::once((process.part, process.task.pid)).chain(above));
 }
 
 /// Completes a process as far as it can be without procfs.
@@ -66,6 +75,7 @@ struct Found {
     stat: Stat,
     exe: Option<Vec<u8>>,
     command_line: Option<(Vec<u8>, bool)>,
+    cluster: Option<Cluster>,
     memberships: Option<Vec<u8>>,
     user: Option<Box<[u8]>>,
 }
@@ -85,6 +95,7 @@ impl Found {
         // The command line is compared with the record's, so it is read behind the program.
         let exe = folder.exe();
         let command_line = folder.command_line(MAX_COMMAND_LINE);
+        let cluster = cluster(folder);
         let memberships = folder.cgroup();
         let user = users.name(record.snapshot().uid, folder);
         let again = folder.stat()?;
@@ -99,7 +110,7 @@ impl Found {
         } else {
             Completion::Process
         };
-        Some(Self { completion, stat, exe, command_line, memberships, user })
+        Some(Self { completion, stat, exe, command_line, cluster, memberships, user })
     }
 
     /// Adds what is certain enough.
@@ -113,15 +124,23 @@ impl Found {
             process.exe = Some(executable(path, record.exe_name().as_deref()));
         }
         if let Some((bytes, truncated)) = self.command_line {
-            process.program = Program::of(process.exe.as_ref(), &bytes, truncated);
+            (process.program, process.part) =
+                Program::read(process.exe.as_ref(), &bytes, truncated);
             process.arguments = Some(Arguments::new(&bytes, truncated));
         }
+        process.cluster = self.cluster;
         if self.completion == Completion::Unverified {
-            process.name.get_or_insert(self.stat.name);
             process.start_time.get_or_insert(procfs.time(self.stat.start_ticks));
-            process.ancestors = lineage::ancestors(self.stat.parent, procfs);
+            process.ancestors = lineage::ancestors(process.task.pid, &self.stat, procfs);
+            process.name.get_or_insert(self.stat.name);
         }
     }
+}
+
+/// Reads which cluster a process's environment names.
+pub fn cluster(folder: &ProcessFolder) -> Option<Cluster> {
+    let (environment, truncated) = folder.environment(MAX_ENVIRONMENT)?;
+    Cluster::of(&environment, truncated)
 }
 
 /// Returns whether the process has the record's start time. Without one, it is enough that it is

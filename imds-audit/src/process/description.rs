@@ -2,7 +2,7 @@
 
 use imds_audit_ebpf::Task;
 
-use super::{Arguments, Placement, PodNames, Program, Rule};
+use super::{Arguments, Cluster, Part, Placement, PodNames, Program, Rule, Spark};
 
 /// What is known of a process that made a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +38,16 @@ pub struct Process {
     pub pod_names: Option<PodNames>,
     /// What the command line says that it runs.
     pub program: Program,
+    /// What it says that the process is to a Spark application.
+    pub part: Option<Part>,
+    /// The cluster of Databricks that its environment names.
+    pub cluster: Option<Cluster>,
     /// The parents, nearest first.
     pub ancestors: Vec<Ancestor>,
     /// Who answers for what the process does: itself or an ancestor.
     pub responsible: Option<Responsible>,
+    /// The virtual machine of Spark that it is, or belongs to.
+    pub spark: Option<Spark>,
     /// The inode number of the socket's network namespace.
     pub netns: Option<u32>,
     /// How much of this procfs told.
@@ -57,6 +63,8 @@ pub struct Ancestor {
     pub start_time: u64,
     /// How often it had called `exec`; 0 where that is not known.
     pub exec_id: u64,
+    /// Where its arguments lay in its memory; 0 where that is not known.
+    pub arguments_start: u64,
     /// Its name (`comm`).
     pub name: Box<[u8]>,
     /// Its program, where it was still running.
@@ -65,6 +73,10 @@ pub struct Ancestor {
     pub arguments: Option<Arguments>,
     /// What that says that it runs.
     pub program: Program,
+    /// What that says that it is to a Spark application.
+    pub part: Option<Part>,
+    /// The cluster of Databricks that its environment names.
+    pub cluster: Option<Cluster>,
     /// Where it ran; `None` where that was not to be found out.
     pub placement: Option<Placement>,
 }
@@ -121,5 +133,14 @@ impl Executable {
             Self::Path { path, .. } => path,
             Self::FileName(name) => name,
         }
+    }
+}
+
+impl Process {
+    /// Returns the cluster of Databricks that the process is on: what its own environment names,
+    /// or the nearest ancestor's that names one, as an environment is handed on.
+    pub fn databricks(&self) -> Option<&Cluster> {
+        let above = self.ancestors.iter().map(|ancestor| ancestor.cluster.as_ref());
+        std::iter::once(self.cluster.as_ref()).chain(above).flatten().next()
     }
 }

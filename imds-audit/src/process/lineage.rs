@@ -5,14 +5,14 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 
 use super::cgroup;
-use super::completion::executable;
+use super::completion::{self, executable};
 use super::procfs::{ProcessFolder, Procfs};
 use super::responsible::{self, Link};
 use super::snapshot::Record;
 use super::stat::Stat;
 use super::{
-    Ancestor, Arguments, Executable, MAX_ANCESTOR_ARGUMENT_BYTES, MAX_ANCESTORS, MAX_COMMAND_LINE,
-    Placement, Process, Program, Responsible, Reword,
+    Ancestor, Arguments, Cluster, Executable, MAX_ANCESTOR_ARGUMENT_BYTES, MAX_ANCESTORS,
+    MAX_COMMAND_LINE, Part, Placement, Process, Program, Responsible, Reword,
 };
 
 /// The number of ancestors remembered, of at most about 4 KiB each; the least recently used goes.
@@ -26,11 +26,13 @@ pub struct Parents {
 }
 
 /// What was found out of an ancestor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Seen {
     exe: Option<Executable>,
     arguments: Option<Arguments>,
     program: Program,
+    part: Option<Part>,
+    cluster: Option<Cluster>,
     placement: Option<Placement>,
 }
 
@@ -51,13 +53,14 @@ impl Parents {
         reword: Reword,
     ) -> bool {
         let is_cut = process.ancestors.len() >= imds_audit_ebpf::MAX_ANCESTORS;
-        if is_cut {
-            extend(&mut process.ancestors, procfs);
+        let last = process.ancestors.last().map(|last| identity(last, procfs));
+        if let Some(last) = last.filter(|_| is_cut) {
+            climb(&mut process.ancestors, last, MAX_ANCESTORS, procfs);
         }
         for ancestor in &mut process.ancestors {
             self.complete_one(ancestor, procfs, reword);
         }
-        let last = process.ancestors.last();
+        let last = process.ancestors.last().map(|last| identity(last, procfs));
         // The record of a kernel that could be read ends at a process without a parent.
         (record.is_verifiable() && !is_cut)
             || last.is_some_and(|last| parent_of(last, procfs) == Some(0))
@@ -65,100 +68,124 @@ impl Parents {
 
     fn complete_one(&mut self, ancestor: &mut Ancestor, procfs: &Procfs, reword: Reword) {
         let key = (ancestor.pid, ancestor.start_time, ancestor.exec_id);
-        let seen = match look(ancestor, procfs, reword) {
-            Some(seen) => {
-                // Without the count one program cannot be told from the next.
-                if ancestor.exec_id != 0 && seen.arguments.is_some() {
-                    self.known.put(key, seen.clone());
+        let Seen { exe, arguments, program, part, cluster, placement } =
+            match self.known.get_mut(&key) {
+                // A program does not change; where it runs may.
+                Some(known) => {
+                    known.placement = place(ancestor, procfs).or(known.placement.take());
+                    known.clone()
                 }
-                Some(seen)
-            }
-            None => self.known.get(&key).cloned(),
-        };
-        if let Some(Seen { exe, arguments, program, placement }) = seen {
-            ancestor.exe = exe;
-            ancestor.arguments = arguments;
-            ancestor.program = program;
-            ancestor.placement = placement;
-        }
+                None => {
+                    let seen = look(ancestor, procfs, reword);
+                    // Without the count one program cannot be told from the next.
+                    if ancestor.exec_id != 0 && seen.arguments.is_some() {
+                        self.known.put(key, seen.clone());
+                    }
+                    seen
+                }
+            };
+        ancestor.exe = exe;
+        ancestor.arguments = arguments;
+        ancestor.program = program;
+        ancestor.part = part;
+        ancestor.cluster = cluster;
+        ancestor.placement = placement;
     }
 }
 
-/// Reads an ancestor's program, command line and place, if it is the same process and has kept
-/// its name, which an `exec` changes.
-fn look(ancestor: &Ancestor, procfs: &Procfs, reword: Reword) -> Option<Seen> {
-    let (folder, stat) = open(ancestor, procfs)?;
-    if stat.name != ancestor.name {
-        return None;
-    }
+/// Reads where an ancestor runs, and its program if it is still the one that it was: an `exec`
+/// changes the name, or moves the arguments (the stack's address is random).
+fn look(ancestor: &Ancestor, procfs: &Procfs, reword: Reword) -> Seen {
+    let is_same = |stat: &Stat| {
+        stat.name == ancestor.name
+            && (ancestor.arguments_start == 0 || ancestor.arguments_start == stat.arguments_start)
+    };
+    let Some((folder, stat)) = open(identity(ancestor, procfs), procfs) else {
+        return Seen::default();
+    };
     let exe = folder.exe().map(|link| executable(link, None));
     let line = folder.command_line(MAX_COMMAND_LINE).filter(|(bytes, _)| !bytes.is_empty());
-    let memberships = folder.cgroup();
-    if folder.stat().as_ref() != Some(&stat) {
-        return None;
+    let cluster = completion::cluster(&folder);
+    let placement = placement(&folder);
+    let again = folder.stat();
+    if again.as_ref().is_none_or(|again| again.start_ticks != stat.start_ticks) {
+        return Seen::default();
     }
-    let program = line.as_ref().map(|(bytes, cut)| Program::of(exe.as_ref(), bytes, *cut));
+    if !is_same(&stat) || again.as_ref() != Some(&stat) {
+        return Seen { placement, ..Seen::default() };
+    }
+    let (program, part) = line
+        .as_ref()
+        .map(|(bytes, cut)| Program::read(exe.as_ref(), bytes, *cut))
+        .unwrap_or_default();
     let arguments = line.map(|(bytes, cut)| match bytes.get(..MAX_ANCESTOR_ARGUMENT_BYTES) {
         Some(head) => Arguments::new(head, cut || head.len() < bytes.len()),
         None => Arguments::new(&bytes, cut),
     });
-    let path = memberships.and_then(|lines| cgroup::most_telling(None, &lines));
-    Some(Seen {
-        exe,
-        arguments: arguments.as_ref().map(reword),
-        program: program.unwrap_or_default(),
-        placement: path.map(|path| Placement::of(&path)),
-    })
+    let arguments = arguments.as_ref().map(reword);
+    Seen { exe, arguments, program, part, cluster, placement }
 }
 
-/// Opens an ancestor's folder, if it is the same process still.
-fn open(ancestor: &Ancestor, procfs: &Procfs) -> Option<(ProcessFolder, Stat)> {
-    let folder = procfs.process(ancestor.pid)?;
+/// Reads where an ancestor runs now.
+fn place(ancestor: &Ancestor, procfs: &Procfs) -> Option<Placement> {
+    let (folder, _) = open(identity(ancestor, procfs), procfs)?;
+    placement(&folder)
+}
+
+fn placement(folder: &ProcessFolder) -> Option<Placement> {
+    let path = cgroup::most_telling(None, &folder.cgroup()?);
+    path.map(|path| Placement::of(&path))
+}
+
+/// A process as procfs tells it from others: its number, and its start in clock ticks.
+type Identity = (u32, u64);
+
+fn identity(ancestor: &Ancestor, procfs: &Procfs) -> Identity {
+    (ancestor.pid, procfs.ticks(ancestor.start_time))
+}
+
+/// Opens a process's folder, if it is the same process still.
+fn open((pid, start_ticks): Identity, procfs: &Procfs) -> Option<(ProcessFolder, Stat)> {
+    let folder = procfs.process(pid)?;
     let stat = folder.stat()?;
-    (stat.start_ticks == procfs.ticks(ancestor.start_time)).then_some((folder, stat))
+    (stat.start_ticks == start_ticks).then_some((folder, stat))
 }
 
-fn parent_of(ancestor: &Ancestor, procfs: &Procfs) -> Option<u32> {
-    open(ancestor, procfs).map(|(_, stat)| stat.parent)
+fn parent_of(child: Identity, procfs: &Procfs) -> Option<u32> {
+    open(child, procfs).map(|(_, stat)| stat.parent)
 }
 
-/// Walks up from a parent, for a record without ancestors.
-pub fn ancestors(parent: u32, procfs: &Procfs) -> Vec<Ancestor> {
+/// Finds the ancestors of a process for a record without them.
+pub fn ancestors(pid: u32, stat: &Stat, procfs: &Procfs) -> Vec<Ancestor> {
     let mut ancestors = Vec::new();
-    let mut pid = parent;
-    while pid != 0 && ancestors.len() < imds_audit_ebpf::MAX_ANCESTORS {
-        let Some(stat) = procfs.process(pid).and_then(|folder| folder.stat()) else { break };
-        let above = stat.parent;
-        ancestors.push(ancestor(pid, stat, procfs));
-        pid = above;
-    }
+    climb(&mut ancestors, (pid, stat.start_ticks), imds_audit_ebpf::MAX_ANCESTORS, procfs);
     ancestors
 }
 
-/// Walks up from the last ancestor of a record that had no place for more.
-fn extend(ancestors: &mut Vec<Ancestor>, procfs: &Procfs) {
-    while ancestors.len() < MAX_ANCESTORS {
-        let Some(last) = ancestors.last() else { return };
-        let Some(pid) = parent_of(last, procfs).filter(|&pid| pid != 0) else { return };
+/// Adds the ancestors of the last one, up to `most` in all.
+fn climb(ancestors: &mut Vec<Ancestor>, last: Identity, most: usize, procfs: &Procfs) {
+    let mut child = last;
+    while ancestors.len() < most {
+        let Some(pid) = parent_of(child, procfs).filter(|&pid| pid != 0) else { return };
         let Some(stat) = procfs.process(pid).and_then(|folder| folder.stat()) else { return };
         // A parent that ended meanwhile has left its child to another, and its pid too.
-        if parent_of(last, procfs) != Some(pid) {
+        if parent_of(child, procfs) != Some(pid) {
             return;
         }
-        ancestors.push(ancestor(pid, stat, procfs));
-    }
-}
-
-fn ancestor(pid: u32, stat: Stat, procfs: &Procfs) -> Ancestor {
-    Ancestor {
-        pid,
-        start_time: procfs.time(stat.start_ticks),
-        exec_id: 0,
-        name: stat.name,
-        exe: None,
-        arguments: None,
-        program: Program::Unknown,
-        placement: None,
+        child = (pid, stat.start_ticks);
+        ancestors.push(Ancestor {
+            pid,
+            start_time: procfs.time(stat.start_ticks),
+            exec_id: 0,
+            arguments_start: stat.arguments_start,
+            name: stat.name,
+            exe: None,
+            arguments: None,
+            program: Program::Unknown,
+            part: None,
+            cluster: None,
+            placement: None,
+        });
     }
 }
 
@@ -201,9 +228,10 @@ mod tests {
         std::fs::create_dir(folder.path().join("7")).unwrap();
         std::fs::write(folder.path().join("7/stat"), format!("7 (x) S {fields}")).unwrap();
         let procfs = Procfs::open(folder.path()).unwrap();
-        let mut found = ancestors(7, &procfs);
+        let stat = procfs.process(7).unwrap().stat().unwrap();
+        let mut found = ancestors(7, &stat, &procfs);
         assert_eq!(found.len(), imds_audit_ebpf::MAX_ANCESTORS);
-        extend(&mut found, &procfs);
+        climb(&mut found, (7, 7), MAX_ANCESTORS, &procfs);
         assert_eq!(found.len(), MAX_ANCESTORS);
     }
 }

@@ -11,6 +11,7 @@ mod cache;
 mod cgroup;
 mod completion;
 mod description;
+mod environment;
 mod lineage;
 mod patience;
 mod placement;
@@ -20,6 +21,7 @@ mod program;
 mod responsible;
 mod roots;
 mod snapshot;
+mod spark;
 mod stat;
 mod users;
 
@@ -34,6 +36,7 @@ pub use arguments::{Arguments, MAX_ARGUMENT_BYTES, MAX_ARGUMENT_COUNT};
 pub use cache::{MAX_PROCESSES, MAX_WEIGHT};
 pub use cgroup::CgroupResolver;
 pub use description::{Ancestor, Completion, Executable, Process, Responsible};
+pub use environment::Cluster;
 pub use placement::{Container, Manager, Placement, Runtime};
 pub use pods::{PodNames, PodQuestion, Pods};
 pub use procfs::{Procfs, ProcfsError};
@@ -41,6 +44,7 @@ pub use program::Program;
 pub use responsible::Rule;
 pub use roots::Roots;
 pub use snapshot::{Record, RecordError};
+pub use spark::{Part, Spark};
 pub use users::Users;
 #[cfg(any(test, fuzzing))]
 pub(crate) use {cgroup::most_telling, stat::Stat};
@@ -54,6 +58,9 @@ pub const MAX_ANCESTOR_ARGUMENT_BYTES: usize = 2048;
 /// The largest number of bytes of a command line that is read to find what runs: a Java virtual
 /// machine's class stands behind its class path. Linux allows one argument of this length.
 const MAX_COMMAND_LINE: usize = 128 * 1024;
+/// How far an environment is read for the variables that name a cluster. Most take a few KiB;
+/// Linux allows 6 MiB.
+const MAX_ENVIRONMENT: usize = 256 * 1024;
 /// The largest number of ancestors known of a process.
 const MAX_ANCESTORS: usize = 16;
 /// How long an incomplete process is taken as it is before procfs is asked again, in
@@ -124,7 +131,7 @@ impl Processes {
             let mut process = record.process();
             process.arguments = process.arguments.as_ref().map(self.reword);
             completion::place(&mut process, resolved.as_deref(), b"");
-            process.responsible = lineage::responsible(&process, false);
+            completion::conclude(&mut process, false);
             process
         });
         if let Some(asked) = PodQuestion::of(&process.placement, record.time()) {
@@ -155,20 +162,29 @@ impl Processes {
         if key.start_time == 0 {
             return None;
         }
-        let (known, time) = self.cache.get(&key)?;
-        let fresh = known.completion == Completion::Program
-            || record.time() < time.saturating_add(RETRY_AFTER);
-        if !fresh || !record.same_circumstances(&known) {
+        let (known, mut time) = self.cache.get(&key)?;
+        let is_due = record.time() >= time.saturating_add(RETRY_AFTER);
+        let is_stale = is_due && known.completion != Completion::Program;
+        if is_stale || !record.same_circumstances(&known) {
             return None;
         }
-        if known.task == record.task() && known.thread_name == record.thread_name() {
+        // The kubelet links a container's log when the container runs already.
+        let is_nameless =
+            known.pod_names.as_ref().is_none_or(|names| names.container.is_none()) && is_due;
+        let asked = PodQuestion::of(&known.placement, record.time()).filter(|_| is_nameless);
+        let is_same_task = known.task == record.task() && known.thread_name == record.thread_name();
+        if is_same_task && asked.is_none() {
             return Some(known);
         }
-        let process = Process {
+        let mut process = Process {
             task: record.task(),
             thread_name: record.thread_name(),
             ..Process::clone(&known)
         };
+        if let Some(asked) = asked {
+            process.pod_names = self.pods.ask(asked).flatten().or(process.pod_names);
+            time = record.time();
+        }
         let process = Arc::new(process);
         self.cache.insert(key, Arc::clone(&process), time);
         Some(process)

@@ -21,7 +21,7 @@ const MAX_KNOWN: NonZeroUsize = NonZeroUsize::new(512).unwrap();
 /// The largest length of a label and of a name with dots in it (RFC 1123).
 const MAX_LABEL: usize = 63;
 const MAX_DOTTED: usize = 253;
-/// How long a pod that was not found is not looked for again, in nanoseconds.
+/// How long what was not found is not looked for again, in nanoseconds.
 const RETRY_AFTER: u64 = 1_000_000_000;
 
 /// What people call a container of a pod.
@@ -73,10 +73,12 @@ impl Pods {
     /// Finds the names of a pod and of a container in it.
     pub fn names(&mut self, question: PodQuestion) -> Option<PodNames> {
         let PodQuestion { asked, time } = question;
-        if let Some((names, last)) = self.known.get(&asked)
-            && (names.is_some() || time < last.saturating_add(RETRY_AFTER))
-        {
-            return names.clone();
+        if let Some((names, last)) = self.known.get(&asked) {
+            // The kubelet links a container's log when the container runs already.
+            let is_whole = names.as_ref().is_some_and(|names| names.container.is_some());
+            if is_whole || time < last.saturating_add(RETRY_AFTER) {
+                return names.clone();
+            }
         }
         let (uid, container) = &asked;
         let names = self.look_up(uid, Some(&**container).filter(|id| !id.is_empty()));
@@ -95,9 +97,11 @@ impl Pods {
                 && is_name(name, MAX_DOTTED);
             fits.then(|| (Box::from(namespace), Box::from(name), entry.clone()))
         })?;
-        let container = container
-            .and_then(|id| self.container(&namespace, &name, id))
-            .or_else(|| only_folder(&pods.join(std::ffi::OsStr::from_bytes(&folder))));
+        // Without an id it may be any of the pod's containers, those to come among them.
+        let container = container.and_then(|id| {
+            let folder = pods.join(std::ffi::OsStr::from_bytes(&folder));
+            self.container(&namespace, &name, id).or_else(|| only_folder(&folder))
+        });
         Some(PodNames { namespace, name, container })
     }
 
@@ -212,6 +216,22 @@ mod tests {
         assert_eq!(told(ask(&mut pods, b"01", None, 0)), "-");
         fs::create_dir_all(folder.path().join("pods/a_b_01/c")).unwrap();
         assert_eq!(told(ask(&mut pods, b"01", None, RETRY_AFTER - 1)), "-");
-        assert_eq!(told(ask(&mut pods, b"01", None, RETRY_AFTER)), "a b c");
+        assert_eq!(told(ask(&mut pods, b"01", None, RETRY_AFTER)), "a b -");
+    }
+
+    #[test]
+    fn a_container_whose_log_is_linked_after_its_first_request_is_named_later() {
+        let (folder, mut pods) = folders(&["a_b_01/init", "a_b_01/app"], &[]);
+        assert_eq!(told(ask(&mut pods, b"01", Some(b"abc"), 0)), "a b -");
+        symlink("/no/such/file", folder.path().join("containers/b_a_app-abc.log")).unwrap();
+        assert_eq!(told(ask(&mut pods, b"01", Some(b"abc"), RETRY_AFTER - 1)), "a b -");
+        assert_eq!(told(ask(&mut pods, b"01", Some(b"abc"), RETRY_AFTER)), "a b app");
+    }
+
+    #[test]
+    fn a_container_without_an_id_is_not_taken_for_the_only_one_of_its_pod() {
+        let (_folder, mut pods) = folders(&["a_b_01/init"], &[]);
+        assert_eq!(told(ask(&mut pods, b"01", None, 0)), "a b -");
+        assert_eq!(told(ask(&mut pods, b"01", Some(b"abc"), 0)), "a b init");
     }
 }

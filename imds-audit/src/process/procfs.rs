@@ -119,10 +119,13 @@ impl ProcessFolder {
 
     /// Reads the command line, and whether it goes on behind `limit` bytes.
     pub fn command_line(&self, limit: usize) -> Option<(Vec<u8>, bool)> {
-        let mut bytes = self.read("cmdline", limit + 1)?;
-        let truncated = bytes.len() > limit;
-        bytes.truncate(limit);
-        Some((bytes, truncated))
+        self.read_cut("cmdline", limit)
+    }
+
+    /// Reads the environment that the program was started with, and whether it goes on behind
+    /// `limit` bytes.
+    pub fn environment(&self, limit: usize) -> Option<(Vec<u8>, bool)> {
+        self.read_cut("environ", limit)
     }
 
     /// Reads the link to the program: at most a page, as the kernel cuts it.
@@ -158,6 +161,13 @@ impl ProcessFolder {
     pub fn root(&self) -> Option<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat(&self.folder, "root", flags, Mode::empty()).ok()
+    }
+
+    fn read_cut(&self, name: &str, limit: usize) -> Option<(Vec<u8>, bool)> {
+        let mut bytes = self.read(name, limit + 1)?;
+        let truncated = bytes.len() > limit;
+        bytes.truncate(limit);
+        Some((bytes, truncated))
     }
 
     fn read(&self, name: &str, limit: usize) -> Option<Vec<u8>> {

@@ -4,11 +4,12 @@
 //! look like the command line of the program that runs is [`Program::Unknown`], never a guess.
 
 mod grammar;
-mod jvm;
+pub(super) mod jvm;
 
 use grammar::Language;
 
 use super::Executable;
+use super::spark::Part;
 
 /// The largest number of bytes kept of a script's, module's, class's or archive's name.
 pub const MAX_NAME: usize = 1024;
@@ -30,7 +31,7 @@ pub enum Program {
     /// seldom the one to change.
     Tool(Box<[u8]>),
     /// Commands on the command line of a shell or an interpreter (`-c`, `-e`), or those that it
-    /// reads from its standard input: a terminal, a pipe.
+    /// reads from its standard input or another open file: a terminal, a pipe.
     Commands,
     /// A program that runs another one as its arguments say: `env`, `sudo`, `xargs`.
     Wrapper,
@@ -90,7 +91,7 @@ const WRAPPERS: [&[u8]; 42] = [
 ];
 
 /// Programs that start what others configured, or what somebody typed elsewhere.
-const LAUNCHERS: [&[u8]; 27] = [
+const LAUNCHERS: [&[u8]; 28] = [
     b"cron",
     b"crond",
     b"anacron",
@@ -118,6 +119,8 @@ const LAUNCHERS: [&[u8]; 27] = [
     b"amazon-ssm-agent",
     b"ssm-document-worker",
     b"ssm-session-worker",
+    // Its demonstration starts callers.
+    b"imds-audit",
 ];
 
 /// Scripts that do what their caller says: the AWS CLI, Amazon Linux's and Ubuntu's readers of
@@ -127,19 +130,21 @@ const TOOLS: [&[u8]; 6] =
 
 impl Program {
     /// Reads a command line as it lies in memory, each argument ended by a NUL; `truncated`
-    /// where it goes on behind those bytes.
-    pub fn of(exe: Option<&Executable>, memory: &[u8], truncated: bool) -> Self {
+    /// where it goes on behind those bytes. Says also what the process is to a Spark application.
+    pub fn read(exe: Option<&Executable>, memory: &[u8], truncated: bool) -> (Self, Option<Part>) {
         let memory = memory.strip_suffix(b"\0").unwrap_or(memory);
         if memory.is_empty() {
-            return Self::Unknown;
+            return (Self::Unknown, None);
         }
         let mut words: Vec<&[u8]> = memory.split(|&byte| byte == 0).take(MAX_WORDS + 1).collect();
-        let long = words.len() > MAX_WORDS;
+        let truncated = truncated || words.len() > MAX_WORDS;
         words.truncate(MAX_WORDS);
-        Self::of_words(exe.map(|exe| base(exe.as_bytes())), &words, truncated || long)
+        let program = Self::of_words(exe.map(|exe| base(exe.as_bytes())), &words, truncated);
+        let part = Part::of(&program, words.get(1..).unwrap_or_default(), truncated);
+        (program, part)
     }
 
-    /// As [`Program::of`], with the program's file name and the arguments.
+    /// Reads the arguments of a program with this file name.
     pub fn of_words(exe: Option<&[u8]>, words: &[&[u8]], truncated: bool) -> Self {
         let Some((&own, rest)) = words.split_first() else { return Self::Unknown };
         let said = base(own.strip_prefix(b"-").unwrap_or(own));
@@ -164,6 +169,7 @@ impl Program {
         }
         match language.program(rest, truncated) {
             Self::Script(path) if TOOLS.contains(&base(&path)) => Self::Tool(path),
+            Self::Script(path) if is_descriptor(&path) => Self::Commands,
             program => program,
         }
     }
@@ -193,6 +199,13 @@ impl Program {
             Self::Other
         }
     }
+}
+
+/// Says whether a path stands for an open file, as for `bash <(command)` and a script of a
+/// here-document: which one it was when the process started cannot be said any more.
+fn is_descriptor(path: &[u8]) -> bool {
+    const FOLDERS: [&[u8]; 2] = [b"/dev/fd/", b"/proc/self/fd/"];
+    path == b"/dev/stdin" || FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
 /// Returns a path's last part.

@@ -17,6 +17,7 @@
 
 use super::Program;
 use super::placement::Home;
+use super::program::jvm::SPARK_SUBMIT;
 
 /// Why a process answers for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,12 +53,17 @@ pub struct Link<'a> {
 /// `is_whole` says that the chain ends with a process that has no parent. An empty chain has
 /// nobody.
 pub fn responsible(chain: &[Link<'_>], is_whole: bool) -> Option<(usize, Rule)> {
-    let (caller, _) = chain.split_first()?;
+    chain.first()?;
+    // The nearest place that is known is the caller's, or that of who started it.
+    let nearest = chain.iter().position(|link| link.home.is_some());
+    let has_left = |place: usize, link: &Link<'_>| {
+        nearest.is_some_and(|nearest| place > nearest && is_outside(chain.get(nearest), link))
+    };
     let mut commands = None;
     let mut launched = None;
     let mut tool = None;
     for (place, link) in chain.iter().enumerate() {
-        if has_left(caller, link) {
+        if has_left(place, link) {
             break;
         }
         let rule = match link.program {
@@ -65,8 +71,9 @@ pub fn responsible(chain: &[Link<'_>], is_whole: bool) -> Option<(usize, Rule)> 
             Program::Module(_) => Rule::Module,
             Program::Class(_) => Rule::Class,
             Program::Jar(_) => Rule::Jar,
-            Program::Tool(_) => {
-                tool.get_or_insert(place);
+            Program::Tool(name) => {
+                let is_class = **name == *SPARK_SUBMIT;
+                tool.get_or_insert((place, if is_class { Rule::Class } else { Rule::Script }));
                 continue;
             }
             Program::Commands => {
@@ -89,31 +96,26 @@ pub fn responsible(chain: &[Link<'_>], is_whole: bool) -> Option<(usize, Rule)> 
             }
             Program::Unknown => break,
         };
-        return Some((outermost(chain, place), rule));
+        // A script's subshells have its command line.
+        let rest = chain.iter().enumerate().skip(place);
+        let same = rest
+            .take_while(|(place, found)| found.program == link.program && !has_left(*place, found));
+        return Some((same.last().map_or(place, |(place, _)| place), rule));
     }
     if let Some(found) = first_of_home(chain, is_whole) {
         return Some(found);
     }
     let command = commands.map(|place| (place, Rule::Command));
-    let tool = tool.map(|place| (place, Rule::Script));
     command.or(tool).or(Some((0, Rule::Caller)))
 }
 
-/// Returns whether a process is outside of the caller's container, or may be.
-fn has_left(caller: &Link<'_>, link: &Link<'_>) -> bool {
-    let Some(home) = caller.home else { return false };
+/// Returns whether a process is outside of the container that another is in, or may be.
+fn is_outside(inner: Option<&Link<'_>>, link: &Link<'_>) -> bool {
+    let Some(home) = inner.and_then(|inner| inner.home) else { return false };
     match link.home {
         Some(other) => home.container != other.container,
         None => home.container.is_some(),
     }
-}
-
-/// Walks from a script to the process that started its subshells: they have its command line.
-fn outermost(chain: &[Link<'_>], place: usize) -> usize {
-    let rest = chain.iter().enumerate().skip(place);
-    let same =
-        rest.take_while(|(_, link)| Some(link.program) == chain.get(place).map(|l| l.program));
-    same.last().map_or(place, |(place, _)| place)
 }
 
 /// Finds the outermost process in the caller's unit or container, where it is certain that it is

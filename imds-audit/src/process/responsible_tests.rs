@@ -81,6 +81,9 @@ fn the_first_rule_that_applies_names_who_answers() {
         ("other@s/c other@s/c script:/opt/start.sh@x", "1 container"),
         ("other@s/c script:/in.sh@s/c script:/out.sh@x", "1 script"),
         ("other@s/c other@? script:/out.sh@x", "0 caller"),
+        ("other@? other@s/c script:/out.sh@x", "0 caller"),
+        ("other@? script:/in.sh@s/c script:/out.sh@x", "1 script"),
+        ("other@s/c script:/a.sh@s/c script:/a.sh@x", "1 script"),
         // A unit of a systemd in the container.
         ("other@a/c! other@a/c! launcher@init.scope/c! launcher@x", "1 unit"),
         // 5. The outermost one-liner, 6. the tool, 7. the caller.

@@ -104,14 +104,17 @@ impl<'a> Record<'a> {
         let ancestors = snapshot.ancestors.iter().take(snapshot.ancestor_count as usize);
         let exe = self.exe_name().map(Executable::FileName);
         let line = self.argument_bytes().map(|bytes| (bytes, self.arguments_end_early(bytes)));
-        let program = line.map(|(bytes, cut)| Program::of(exe.as_ref(), bytes, cut));
+        let (program, part) =
+            line.map(|(bytes, cut)| Program::read(exe.as_ref(), bytes, cut)).unwrap_or_default();
         Process {
             task: snapshot.task,
             thread_name: self.thread_name(),
             name,
             exe,
             arguments: line.map(|(bytes, cut)| Arguments::new(bytes, cut)),
-            program: program.unwrap_or_default(),
+            program,
+            part,
+            cluster: None,
             uid: snapshot.uid,
             gid: snapshot.gid,
             user: None,
@@ -123,6 +126,7 @@ impl<'a> Record<'a> {
             pod_names: None,
             ancestors: ancestors.map(ancestor).collect(),
             responsible: None,
+            spark: None,
             netns: present(snapshot.ends.netns),
             completion: Completion::None,
         }
@@ -166,10 +170,13 @@ fn ancestor(ancestor: &imds_audit_ebpf::Ancestor) -> Ancestor {
         pid: ancestor.pid,
         start_time: ancestor.start_time,
         exec_id: ancestor.exec_id,
+        arguments_start: ancestor.arguments_start,
         name: text(&ancestor.comm).unwrap_or_default(),
         exe: None,
         arguments: None,
         program: Program::Unknown,
+        part: None,
+        cluster: None,
         placement: None,
     }
 }
@@ -214,9 +221,9 @@ mod tests {
     fn lengths_that_do_not_fit_are_refused() {
         let mut snapshot = fixture::empty();
         let good = fixture::bytes(snapshot, b"x\0");
-        assert_eq!(Record::parse(&good[..559]).err(), Some(RecordError::Short(559)));
+        assert_eq!(Record::parse(&good[..623]).err(), Some(RecordError::Short(623)));
         assert_eq!(
-            Record::parse(&good[..561]).err(),
+            Record::parse(&good[..625]).err(),
             Some(RecordError::Arguments { claimed: 2, present: 1 })
         );
         snapshot.ancestor_count = 9;

@@ -214,3 +214,70 @@ fn debug_output_holds_no_argument() {
     assert!(!format!("{process:?}").contains("secret"));
     assert!(format!("{process:?}").contains("count: 2"));
 }
+
+#[test]
+fn an_ancestor_that_runs_another_program_since_is_not_taken_for_the_first() {
+    let mut parent = Running::start(
+        Command::new("sh").args(["-c", "read line; exec sh -c 'read line; :' other"]),
+    );
+    let (found, _) = fixture::of_live_process(parent.0.id());
+    let child = odd_shell();
+    let (mut snapshot, bytes) = fixture::of_live_process(child.0.id());
+    snapshot.ancestor_count = 1;
+    snapshot.ancestors[0] = imds_audit_ebpf::Ancestor {
+        pid: found.task.pid,
+        start_time: found.task.start_time,
+        arguments_start: found.arguments_start,
+        comm: found.comm,
+        ..Default::default()
+    };
+    let first = observe(&mut processes(), snapshot, &bytes);
+    assert_eq!(first.ancestors[0].program, Program::Commands);
+
+    parent.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    let path = format!("/proc/{}/cmdline", parent.0.id());
+    while !fs::read(&path).unwrap().ends_with(b"\0other\0") {
+        std::thread::yield_now();
+    }
+    let later = observe(&mut processes(), snapshot, &bytes);
+    let ancestor = &later.ancestors[0];
+    assert_eq!((&ancestor.arguments, &ancestor.program), (&None, &Program::Unknown));
+    assert_eq!(ancestor.placement, first.ancestors[0].placement, "an exec moves no process");
+}
+
+#[test]
+fn a_container_that_was_named_late_is_asked_for_again_and_nothing_else_is() {
+    const POD: &str = "2c48913c-b29f-11e7-9350-020968147796";
+    let container = "0123456789abcdef".repeat(4);
+    let folder = tempfile::tempdir().unwrap();
+    let process = folder.path().join("7");
+    fs::create_dir(&process).unwrap();
+    fs::write(process.join("stat"), format!("7 (x) S {}", ["7"; 49].join(" "))).unwrap();
+    fs::write(process.join("cmdline"), "app\0").unwrap();
+    fs::write(process.join("cgroup"), format!("0::/kubepods/pod{POD}/{container}\n")).unwrap();
+    for name in ["app", "proxy"] {
+        fs::create_dir_all(folder.path().join(format!("pods/shop_web_{POD}/{name}"))).unwrap();
+    }
+    fs::create_dir(folder.path().join("containers")).unwrap();
+    let mut snapshot = fixture::empty();
+    (snapshot.task.pid, snapshot.task.start_time) = (7, 70_000_000);
+    (snapshot.arguments_start, snapshot.arguments_end) = (7, 7);
+    let roots =
+        Roots { procfs: folder.path().into(), cgroup: None, kubelet_logs: folder.path().into() };
+    let mut seen = Processes::open(&roots).unwrap();
+    let mut ask = |time| {
+        snapshot.time = time;
+        let process = observe(&mut seen, snapshot, b"");
+        assert_eq!(process.completion, Completion::Program);
+        let names = process.pod_names.clone().unwrap();
+        assert_eq!((&*names.namespace, &*names.name), (&b"shop"[..], &b"web"[..]));
+        (process.arguments.clone(), names.container)
+    };
+    let first = ask(0);
+    assert_eq!(first.1, None);
+    let link = format!("containers/web_shop_app-{container}.log");
+    std::os::unix::fs::symlink("/no/such/file", folder.path().join(link)).unwrap();
+    fs::remove_dir_all(process).unwrap();
+    assert_eq!(ask(RETRY_AFTER - 1), first);
+    assert_eq!(ask(RETRY_AFTER), (first.0, Some((*b"app").into())));
+}

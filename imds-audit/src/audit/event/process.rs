@@ -44,6 +44,12 @@ pub struct Process {
     /// Who answers for what it does: itself or an ancestor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub responsible: Option<Responsible>,
+    /// The Spark application that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spark: Option<Spark>,
+    /// The cluster of Databricks that it is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub databricks: Option<Databricks>,
     /// Its cgroup v2 path.
     pub cgroup: Option<String>,
     /// Its systemd unit.
@@ -120,6 +126,47 @@ pub enum Rule {
     Container,
     /// It made the request itself, and nothing else is known to answer for it.
     Caller,
+}
+
+/// Where in a Spark application a process belongs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Spark {
+    /// What the Java virtual machine is that the process is, or that started it.
+    pub role: Option<SparkRole>,
+    /// That virtual machine's process in the initial pid namespace.
+    pub jvm: Option<u32>,
+    /// The Python that the process is, or that started it below the virtual machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub python: Option<SparkPython>,
+}
+
+/// What a Java virtual machine is to a Spark application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SparkRole {
+    /// It runs the application's own code and plans its work.
+    Driver,
+    /// It does the work.
+    Executor,
+}
+
+/// A Python below a Java virtual machine of Spark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SparkPython {
+    /// A notebook's, on Databricks.
+    Notebook,
+    /// One that runs functions in Python.
+    Worker,
+}
+
+/// A cluster of Databricks, as the environment names it that the platform makes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Databricks {
+    /// Its id.
+    pub cluster_id: String,
+    /// What its owner calls it.
+    pub cluster_name: Option<String>,
 }
 
 /// A systemd that runs units.

@@ -22,6 +22,9 @@ const CASES: &[Case] = &[
     ("bash", &["bash", "-s", "argument"], "commands"),
     ("bash", &["bash"], "commands"),
     ("bash", &["/bin/bash", "-il"], "commands"),
+    // bash(1), "Process Substitution"; a here-document for python.
+    ("bash", &["bash", "/dev/fd/63", "nightly"], "commands"),
+    ("python3.11", &["python3", "/dev/stdin"], "commands"),
     // busybox has many names: busybox(1).
     ("busybox", &["/bin/sh", "/opt/a.sh"], "script /opt/a.sh"),
     ("busybox", &["busybox", "sh", "/opt/a.sh"], "script /opt/a.sh"),
@@ -134,7 +137,7 @@ const CASES: &[Case] = &[
     (
         "java",
         &["java", "-cp", "/spark/jars/*", "org.apache.spark.deploy.SparkSubmit", "pyspark-shell"],
-        "class org.apache.spark.deploy.SparkSubmit",
+        "tool org.apache.spark.deploy.SparkSubmit",
     ),
     (
         "java",
@@ -230,7 +233,7 @@ fn a_class_behind_several_kilobytes_of_class_path_is_found_and_one_cut_off_is_no
     assert!(memory.len() > 16 * 1024);
     let of = |memory: &str, truncated| {
         let exe = Executable::FileName((*b"java").into());
-        told(&Program::of(Some(&exe), memory.as_bytes(), truncated))
+        told(&Program::read(Some(&exe), memory.as_bytes(), truncated).0)
     };
     assert_eq!(of(&memory, false), "class com.example.Main");
     for end in 5..memory.len() {
@@ -254,14 +257,14 @@ proptest! {
     fn arbitrary_bytes_never_panic(memory in proptest::collection::vec(any::<u8>(), 0..300), exe in 0usize..7, truncated: bool) {
         let exe = ["java", "bash", "python3", "perl", "node", "php", "busybox"][exe];
         let exe = Executable::FileName(exe.as_bytes().into());
-        let program = Program::of(Some(&exe), &memory, truncated);
+        let (program, _) = Program::read(Some(&exe), &memory, truncated);
         prop_assert!(program.name().is_none_or(|name| name.len() <= MAX_NAME));
     }
 
     #[test]
     fn words_of_real_command_lines_never_panic(words in "(-|--|-c|-m|-e|-o|-jar|-cp|@x|a\\.sh|=|\u{0}){0,12}", truncated: bool) {
         for exe in ["java", "bash", "python3", "perl", "node", "php", "busybox"] {
-            let _ = Program::of(Some(&Executable::FileName(exe.as_bytes().into())), words.as_bytes(), truncated);
+            let _ = Program::read(Some(&Executable::FileName(exe.as_bytes().into())), words.as_bytes(), truncated);
         }
     }
 }
