@@ -10,4 +10,5 @@ pub mod sink;
 pub mod summary;
 pub mod tally;
 pub mod text;
+pub mod who;
 pub mod writer;

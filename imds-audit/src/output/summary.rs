@@ -7,15 +7,15 @@ use std::time::Duration;
 use super::hops::Hops;
 use super::sharing::Sharing;
 use super::tally::Tally;
-use super::{printable, text};
+use super::{printable, who};
 use crate::audit::advice::Advice;
 use crate::audit::class::{Class, Outcome, Resource};
 use crate::audit::event::{Body, Event, Loss, Process, RequestEvent, Time, Totals};
 
 /// The number of callers that are told apart; requests of others are counted together.
 pub const MAX_CALLERS: usize = 4096;
-/// The columns of a command line that tell one caller from another.
-const COMMAND: usize = 100;
+/// The columns of a caller's title, which tell one caller from another.
+const TITLE: usize = 120;
 
 /// Collects what passes and tells it at the end.
 #[derive(Debug, Default)]
@@ -33,8 +33,7 @@ pub struct Summary {
 /// What makes a caller one line of the summary.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct CallerKey {
-    name: String,
-    command: String,
+    title: String,
     home: Option<String>,
 }
 
@@ -167,7 +166,7 @@ impl Summary {
 
     fn write_caller(&self, page: &mut String, key: &CallerKey, caller: &Caller) -> fmt::Result {
         let home = key.home.as_ref().map(|home| format!("  ({home})")).unwrap_or_default();
-        writeln!(page, "  {}  {}{home}", key.name, key.command)?;
+        writeln!(page, "  {}{home}", key.title)?;
         let classes: Vec<String> = Class::ALL
             .into_iter()
             .filter_map(|class| Some((class, caller.classes.get(&class)?)))
@@ -183,7 +182,8 @@ impl Summary {
             names => format!("; {}", names.join(", ")),
         };
         let (first, last) = (short(caller.first), short(caller.last));
-        writeln!(page, "    {}{resources}; {first} to {last}", classes.join("; "))?;
+        let seen = if first == last { first } else { format!("{first} to {last}") };
+        writeln!(page, "    {}{resources}; {seen}", classes.join("; "))?;
         let Some(advice) = &caller.advice else { return Ok(()) };
         writeln!(page, "    {}", printable::escape(&advice.reason))?;
         writeln!(page, "    → {}", printable::escape(&advice.text))?;
@@ -243,19 +243,8 @@ impl Caller {
 
 impl CallerKey {
     fn new(process: &Process) -> Self {
-        let home = text::home(process);
-        // Who answers for the requests is one caller, whichever tools it calls for them.
-        let (name, script, args) = match &process.responsible {
-            Some(found) => (&found.name, &found.script, &found.args),
-            None => (&process.name, &None, &process.args),
-        };
-        let name = name.as_deref().map_or_else(|| "?".to_owned(), printable::word);
-        let name = match script {
-            Some(script) => printable::word(script),
-            None => name,
-        };
-        let args = args.as_deref().unwrap_or_default();
-        Self { name, command: printable::shorten(&printable::command(args), COMMAND), home }
+        let title = printable::shorten(&who::title(process), TITLE);
+        Self { title, home: who::home(process) }
     }
 }
 

@@ -28,15 +28,15 @@ requests: 3
 MetadataNoToken: 1
 MetadataNoTokenRejected: 1
 callers:
-  curl  curl -s http://169.254.169.254/x  (refresh.service)
-    v1: served 1, rejected 1; credentials; 2026-11-22T01:02:03Z to 2026-11-22T01:02:03Z
+  curl -s http://169.254.169.254/x  (refresh.service)
+    v1: served 1, rejected 1; credentials; 2026-11-22T01:02:03Z
     never asks for a token
     → let what uses curl ask for a token and send it with the request, as the command does
       TOKEN=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 21600' \
 http://169.254.169.254/latest/api/token) && \
 curl -H \"X-aws-ec2-metadata-token: $TOKEN\" -s http://169.254.169.254/x
   java  curl -s http://169.254.169.254/x  (refresh.service)
-    v2: served 1; credentials; 2026-11-22T01:02:03Z to 2026-11-22T01:02:03Z
+    v2: served 1; credentials; 2026-11-22T01:02:03Z
 in 1h 1 IMDSv1 request was served, to 1 caller; nothing was lost or unobserved
 ";
     assert_eq!(summary.render(HOUR), expected);
@@ -63,11 +63,25 @@ fn the_tools_of_one_script_are_one_caller_and_v1_callers_come_first() {
     summary.add(&called(Class::V1, "curl", 1));
     summary.add(&called(Class::V1, "wget", 2));
     let page = summary.render(HOUR);
-    let script = page.find("  /opt/refresh.sh  /bin/sh /opt/refresh.sh  (refresh.service)");
+    let script = page.find("  /opt/refresh.sh  (refresh.service)");
     assert!(script < page.find("  a-java  ") && script.is_some(), "{page}");
     assert!(page.contains("    v1: served 2; credentials;"), "{page}");
     assert!(page.contains("2 IMDSv1 requests were served, to 1 caller;"), "{page}");
     assert!(!page.contains("wget"), "{page}");
+}
+
+#[test]
+fn a_caller_s_first_and_last_request_are_told() {
+    let mut summary = Summary::default();
+    for time in ["2026-11-22T09:00:00Z", "2026-11-22T01:00:00Z", "2026-11-22T05:00:00Z"] {
+        let Body::Request(mut event) = request(Class::V2, Outcome::Served, "curl").body else {
+            unreachable!("a request is one");
+        };
+        event.time = Time(time.parse().unwrap());
+        summary.add(&Event::from(*event));
+    }
+    let page = summary.render(HOUR);
+    assert!(page.contains("; 2026-11-22T01:00:00Z to 2026-11-22T09:00:00Z\n"), "{page}");
 }
 
 #[test]

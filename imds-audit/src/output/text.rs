@@ -3,6 +3,7 @@
 use anstyle::{AnsiColor, Style};
 
 use super::printable::{self, columns, pad, shorten};
+use super::who;
 use crate::audit::class::{Class, Outcome};
 use crate::audit::event::{
     Body, ConnectionEvent, Event, LossEvent, Process, RequestEvent, StartEvent, StopEvent, Time,
@@ -148,7 +149,7 @@ impl Front {
     fn line(&self, asked: &str, process: &Process, look: Look) -> String {
         let clock = clock(self.time);
         let asked = pad(asked, REQUEST);
-        let who = pad(&who(process), PROCESS);
+        let who = pad(&who::process(process), PROCESS);
         let place = place(process);
         let args = process.args.as_deref().unwrap_or_default();
         let mut command = printable::command(args);
@@ -168,39 +169,11 @@ impl Front {
     }
 }
 
-fn who(process: &Process) -> String {
-    match (&process.name, process.pid) {
-        (Some(name), Some(pid)) => format!("{}[{pid}]", printable::word(name)),
-        (Some(name), None) => printable::word(name),
-        (None, Some(pid)) => format!("?[{pid}]"),
-        (None, None) => "?".to_owned(),
-    }
-}
-
-/// Names the parent, and the container or the unit.
+/// Names who called it, and where it runs.
 fn place(process: &Process) -> String {
-    let mut place = String::new();
-    if let Some(parent) = process.ancestors.first() {
-        let name = parent.name.as_deref().map_or_else(|| "?".to_owned(), printable::word);
-        place.push_str(&format!("  ← {name}[{}]", parent.pid));
-    }
-    if let Some(home) = home(process) {
-        place.push_str("  ");
-        place.push_str(&home);
-    }
-    place
-}
-
-/// Names the container, by the first twelve characters of its id as its tools do, or the unit.
-pub fn home(process: &Process) -> Option<String> {
-    match (&process.container, &process.unit) {
-        (Some(container), _) => {
-            let id: String = container.id.chars().take(12).collect();
-            Some(format!("container {}", printable::word(&id)))
-        }
-        (None, Some(unit)) => Some(printable::word(unit)),
-        (None, None) => None,
-    }
+    let above = who::above(process).map(|above| format!("  ← {above}"));
+    let home = who::home(process).map(|home| format!("  {home}"));
+    [above, home].into_iter().flatten().collect()
 }
 
 fn clock(time: Time) -> String {
