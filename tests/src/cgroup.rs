@@ -50,7 +50,7 @@ impl Drop for Cgroup {
 
 /// Finds where version 2 of control groups is mounted (proc(5): the fifth column is the mount
 /// point, the file system's type follows a hyphen).
-fn mount() -> Option<PathBuf> {
+pub(crate) fn mount() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     mounts
         .lines()

@@ -12,6 +12,7 @@
 //!       ── memory_limit                   a bound on that
 //!       ── confined                       where the program may do or see less
 //!       ── bpf                            other programs in the kernel
+//!       ── systemd                        units of the test's own, and a systemd that runs them
 //!       ── trap                           a root folder in which nothing is ever found
 //!       ── needle                         a secret, in every form that it could be written in
 //! ```
@@ -32,6 +33,7 @@ mod needle;
 mod prerequisites;
 mod scene;
 mod stage;
+mod systemd;
 mod trap;
 mod wait;
 
@@ -46,5 +48,6 @@ pub use needle::{Needle, assert_absent};
 pub use prerequisites::{in_ci, node_modules, program, public_copy, python, root, skip};
 pub use scene::Scene;
 pub use stage::Stage;
+pub use systemd::Systemd;
 pub use trap::Trap;
 pub use wait::{PATIENCE, is_asleep, until, until_exit};

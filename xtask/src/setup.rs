@@ -13,7 +13,7 @@ use crate::toolchain::{Compiler, Linker, Pins, Toolchain};
 use crate::workspace::Workspace;
 
 /// The programs that the end-to-end tests call, each with Debian's package for it.
-const TEST_PROGRAMS: [(&str, &str); 9] = [
+const TEST_PROGRAMS: [(&str, &str); 13] = [
     ("ip", "iproute2"),
     ("curl", "curl"),
     ("wget", "wget"),
@@ -23,7 +23,15 @@ const TEST_PROGRAMS: [(&str, &str); 9] = [
     ("npm", "npm"),
     ("podman", "podman"),
     ("crun", "crun"),
+    ("runc", "runc"),
+    ("javac", "default-jdk-headless"),
+    ("systemctl", "systemd"),
+    ("systemd-nspawn", "systemd-container"),
 ];
+
+/// Debian's packages of clients that the end-to-end tests run: a program of the same name from
+/// elsewhere will not do.
+const TEST_PACKAGES: [&str; 2] = ["awscli", "ruby-aws-sdk-core"];
 
 /// Prepares the machine for a build and prints what it found.
 pub fn run(workspace: &Workspace) -> Result<()> {
@@ -123,6 +131,7 @@ pub fn test_clients(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)
         .filter(|(program, _)| !is_program(program))
         .map(|&(_, package)| package.to_owned())
         .collect();
+    packages.extend(apt::missing(&TEST_PACKAGES.map(str::to_owned)));
     if !python::can_make_environments() {
         packages.push("python3-venv".to_owned());
     }

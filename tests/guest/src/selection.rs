@@ -3,14 +3,18 @@
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 
 /// What tests are for a host alone, and why: the beginning of their names, or one whole name.
-const FOR_A_HOST: [(&str, &str); 19] = [
+const FOR_A_HOST: [(&str, &str); 23] = [
     ("clients::", "curl, wget, Python, Node"),
     ("containers::", "podman"),
     ("diagnosis::", "curl, wget, Python, Node"),
+    ("hidden::", "shells, curl"),
     ("hostile::", "Perl, bash, curl"),
     ("responsible::", "shells, curl, Python"),
+    ("sdks::", "Python, the AWS CLI, Ruby"),
     ("secrets::", "bash, curl"),
     ("sharing::", "a shell, curl"),
+    ("spark::", "a Java virtual machine"),
+    ("units::", "systemd"),
     ("memory::no_secret_is_left_in_the_memory_that_a_core_dump_would_show", "bash, curl"),
     ("memory::nobody_of_its_own_user_may_look_into_it", "setpriv"),
     ("connections::a_python_socket_of_ipv6_that_carries_ipv4_is_reported_as_mapped", "Python"),

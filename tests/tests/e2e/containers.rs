@@ -1,11 +1,11 @@
 //! Callers in real containers.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use imds_audit_tests::{Scene, skip};
+use imds_audit_tests::{Scene, Systemd, skip};
 use serde_json::json;
 
 /// What the container runs: a request, and then it waits, so that procfs still has it.
@@ -32,10 +32,19 @@ fn image(folder: &Path) {
 
 #[test]
 fn a_script_in_a_container_of_podman_is_named_with_its_container() {
-    let Some(scene) = Scene::new() else { return };
-    if Command::new("podman").arg("--version").output().is_err() {
-        return skip("there is no podman");
+    for runtime in ["crun", "runc"] {
+        for program in ["podman", runtime] {
+            if Command::new(program).arg("--version").output().is_err() {
+                return skip(&format!("there is no {program}"));
+            }
+        }
+        run_in_podman(runtime);
     }
+}
+
+/// Has a script ask in a container that podman makes with this runtime.
+fn run_in_podman(runtime: &str) {
+    let Some(scene) = Scene::new() else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::create_dir(path("image")).unwrap();
@@ -57,7 +66,7 @@ fn a_script_in_a_container_of_podman_is_named_with_its_container() {
         "--cgroup-manager",
         "cgroupfs",
         "--runtime",
-        "crun",
+        runtime,
         "--events-backend",
         "file",
     ];
@@ -104,6 +113,47 @@ fn a_script_in_a_container_of_podman_is_named_with_its_container() {
     let process = &findings.exchanges[0].event["process"];
     assert_eq!(process["name"], "curl", "{process:#}");
     assert_eq!(process["container"], json!({ "id": id.trim(), "runtime": "podman" }));
+    assert_ne!(process["namespace_pid"], process["pid"]);
+    let responsible = &process["responsible"];
+    assert_eq!(responsible["rule"], "script", "{process:#}");
+    assert_eq!(responsible["script"], "/opt/job.sh");
+    assert_eq!(responsible["pid"], process["ancestors"][0]["pid"]);
+}
+
+#[test]
+fn a_script_in_a_container_of_systemd_nspawn_is_named_with_its_container() {
+    let Some(scene) = Scene::new() else { return };
+    if Command::new("systemd-nspawn").arg("--version").output().is_err() {
+        return skip("there is no systemd-nspawn");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root");
+    image(&root);
+    fs::write(root.join("etc/os-release"), "ID=test\n").unwrap();
+    let fifo = folder.path().join("wait");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let held = File::options().read(true).write(true).open(&fifo).unwrap();
+    // The unit's form of systemd-nspawn(1), without the machine's registration, which wants D-Bus.
+    let nspawn = format!(
+        "Slice=machine.slice\nDelegate=yes\nKillMode=mixed\nStandardInput=file:{}\n\
+         StandardOutput=null\nStandardError=null\n\
+         ExecStart=systemd-nspawn --quiet --keep-unit --register=no --console=pipe \
+         --directory={} --bind-ro=/usr --machine=%i /bin/sh /opt/job.sh",
+        fifo.display(),
+        root.display()
+    );
+    let units = [("systemd-nspawn@box.service", nspawn)];
+    let Some(systemd) = Systemd::boot(&scene, "nspawn", &units, &[]) else { return };
+    scene.wait_for_events(1);
+    drop(held);
+    drop(systemd);
+
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), [("v1", "served")]);
+    let process = &findings.exchanges[0].event["process"];
+    assert_eq!(process["name"], "curl", "{process:#}");
+    assert_eq!(process["container"], json!({ "id": "box", "runtime": "systemd-nspawn" }));
+    assert_eq!(process["unit"], "systemd-nspawn@box.service");
     assert_ne!(process["namespace_pid"], process["pid"]);
     let responsible = &process["responsible"];
     assert_eq!(responsible["rule"], "script", "{process:#}");

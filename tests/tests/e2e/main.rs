@@ -7,6 +7,7 @@ mod connections;
 mod containers;
 mod diagnosis;
 mod fallbacks;
+mod hidden;
 mod hostile;
 mod load;
 mod loss;
@@ -16,11 +17,14 @@ mod output;
 mod processes;
 mod responsible;
 mod ring;
+mod sdks;
 mod secrets;
 mod send;
 mod sharing;
+mod spark;
 mod stuck;
 mod trap;
+mod units;
 
 /// The client that does what its arguments say.
 const CLIENT: &str = env!("CARGO_BIN_EXE_imds-audit-test-client");

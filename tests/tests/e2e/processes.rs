@@ -5,10 +5,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use imds_audit::simulator::Topology;
-use imds_audit_tests::{Caller, Cgroup, Scene, become_user, public_copy, skip};
+use imds_audit_tests::{Caller, Cgroup, Running, Scene, become_user, public_copy, skip};
 use serde_json::json;
 
 use super::{CLIENT, GET_V1, SERVICE};
@@ -46,6 +46,54 @@ fn processes_that_exit_right_after_sending_are_each_named() {
         let caller = callers.remove(&format!("GET {} HTTP/1.1\\r\\n\\r\\n", exchange.entry.target));
         exchange.assert_sent_by(&caller.expect("one caller for each request"));
     }
+}
+
+#[test]
+fn short_lived_processes_are_put_down_to_the_scripts_that_start_them() {
+    let Some(scene) = Scene::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let begun = Instant::now();
+    let scripts: Vec<(String, Running)> = (0..AT_ONCE)
+        .map(|script| {
+            let path = folder.path().join(format!("script-{script}.sh"));
+            let text = format!(
+                "for number in $(seq {}); do\n\
+                 {CLIENT} connect {SERVICE} send \"GET /latest/meta-data/{script}-$number \
+                 HTTP/1.1\\r\\n\\r\\n\"\ndone\nread line || true\n",
+                SHORT_LIVED / AT_ONCE
+            );
+            fs::write(&path, text).unwrap();
+            let path = path.to_str().unwrap().to_owned();
+            let running = scene.start("bash", &[&path]);
+            (path, running)
+        })
+        .collect();
+    scene.wait_for_entries(SHORT_LIVED);
+    let rate = SHORT_LIVED as f64 / begun.elapsed().as_secs_f64();
+    scene.wait_for_events(SHORT_LIVED);
+    let pids: Vec<u32> = scripts.iter().map(|(_, running)| running.pid()).collect();
+    let paths: Vec<String> = scripts
+        .into_iter()
+        .map(|(path, running)| {
+            assert!(running.wait().status.success());
+            path
+        })
+        .collect();
+    let findings = scene.finish_without_readers();
+    assert_eq!(findings.exchanges.len(), SHORT_LIVED);
+    for exchange in &findings.exchanges {
+        let target = exchange.entry.target.rsplit('/').next().unwrap();
+        let script: usize = target.split('-').next().unwrap().parse().unwrap();
+        let process = &exchange.event["process"];
+        let request = process["args"][4].as_str().unwrap();
+        assert!(request.contains(&format!("/{target} ")), "{process:#}");
+        assert_eq!(process["ancestors"][0]["pid"], pids[script], "{process:#}");
+        let responsible = &process["responsible"];
+        assert_eq!(responsible["rule"], "script", "{process:#}");
+        assert_eq!(responsible["script"], paths[script], "{process:#}");
+        assert_eq!(responsible["pid"], pids[script], "{process:#}");
+    }
+    eprintln!("{SHORT_LIVED} processes at {rate:.0} a second");
 }
 
 #[test]
