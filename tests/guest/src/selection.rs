@@ -3,11 +3,11 @@
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 
 /// What tests are for a host alone, and why: the beginning of their names, or one whole name.
-const FOR_A_HOST: [(&str, &str); 23] = [
+const FOR_A_HOST: [(&str, &str); 24] = [
     ("clients::", "curl, wget, Python, Node"),
     ("containers::", "podman"),
     ("diagnosis::", "curl, wget, Python, Node"),
-    ("hidden::", "shells, curl"),
+    ("hidden::", "the users of a host"),
     ("hostile::", "Perl, bash, curl"),
     ("responsible::", "shells, curl, Python"),
     ("sdks::", "Python, the AWS CLI, Ruby"),
@@ -30,6 +30,10 @@ const FOR_A_HOST: [(&str, &str); 23] = [
     ("load::responses_that_came_while_the_program_was_held_up_for_long_are_not_missed", "time"),
     ("load::thousands_of_requests_of_eight_callers_at_once_are_each_reported", "time"),
     ("processes::processes_that_exit_right_after_sending_are_each_named", "time"),
+    (
+        "processes::short_lived_processes_are_put_down_to_the_scripts_that_start_them",
+        "a shell, time",
+    ),
 ];
 
 /// Why a test does not run here.
