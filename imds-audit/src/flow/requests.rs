@@ -417,7 +417,7 @@ impl Requests {
                 // RFC 9112, section 2.2: empty lines before a request line are ignored.
                 let empty = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
                 if empty < bytes.len() {
-                    let begun = self.begin(tag, !piece.first);
+                    let begun = self.begin(tag, piece.is_behind_others());
                     self.state =
                         State::Head(HeadParser::new(Kind::Request, self.head_limit), begun);
                 }

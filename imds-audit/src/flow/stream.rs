@@ -55,6 +55,11 @@ impl Piece {
         self.bytes.get(self.used..).unwrap_or_default()
     }
 
+    /// Returns whether bytes of its segment before it were read.
+    pub(super) fn is_behind_others(&self) -> bool {
+        self.used > 0
+    }
+
     pub(super) fn advance(&mut self, count: usize) {
         self.used = self.used.saturating_add(count).min(self.bytes.len());
         self.first &= count == 0;
