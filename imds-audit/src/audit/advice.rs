@@ -3,6 +3,7 @@
 //!
 //! Everything is made from an event, so what it is made from has been redacted and bounded.
 
+mod own;
 mod shell;
 
 use schemars::JsonSchema;
@@ -34,6 +35,8 @@ const SWITCH: &str = "AWS_EC2_METADATA_V1_DISABLED=true";
 const GLUE: &str = "spark.databricks.hive.metastore.glueCatalog.isolation.enabled false";
 /// What is said of a library that is not known.
 const UPDATE: &str = "update the SDK that the library which asks was built with";
+/// Folders in which root alone puts programs (Filesystem Hierarchy Standard 3.0).
+const SYSTEM_FOLDERS: [&str; 2] = ["/usr/", "/opt/"];
 /// The instance option that a hop limit is, at most 64.
 const MOST_HOPS: u8 = 64;
 
@@ -182,9 +185,13 @@ fn forbid(client: Option<&Client>) -> Option<String> {
 fn update_command(update: Update, first: &str, event: &RequestEvent) -> Option<String> {
     Some(match update {
         Update::Pip(name) => {
-            let exe = event.process.exe.as_deref();
+            // Whoever pastes the command runs this file, perhaps as root: a container's path names
+            // another one here, and in most folders a caller can put what it likes.
+            let is_here = event.process.container.is_none();
+            let exe = event.process.exe.as_deref().filter(|_| is_here);
             let is_python = |exe: &&str| {
-                exe.starts_with('/')
+                SYSTEM_FOLDERS.iter().any(|folder| exe.starts_with(folder))
+                    && !exe.contains("/../")
                     && exe.rsplit('/').next().is_some_and(|file| file.starts_with("python"))
             };
             let python = match exe.filter(is_python) {

@@ -3,6 +3,7 @@
 //! Words from outside are quoted so that a shell takes them for one word, whatever is in them; a
 //! word that cannot be shown on one line makes no command.
 
+use super::own;
 use crate::audit::class;
 use crate::audit::event::RequestEvent;
 use crate::audit::limit::{CUT, is_hidden};
@@ -37,7 +38,7 @@ pub(super) fn word(text: &str) -> Option<String> {
     Some(format!("'{}'", text.replace('\'', r"'\''")))
 }
 
-/// The caller's own arguments with the token's header before them.
+/// The caller's own arguments with the token's header before them, where they do nothing but ask.
 fn own_command(event: &RequestEvent) -> Option<String> {
     let process = &event.process;
     if process.args_truncated {
@@ -48,7 +49,11 @@ fn own_command(event: &RequestEvent) -> Option<String> {
         return None;
     }
     // By its file: BusyBox has a wget that knows no method but GET and POST.
-    let (token, program) = match process.exe.as_deref()?.rsplit('/').next()? {
+    let file = process.exe.as_deref()?.rsplit('/').next()?;
+    if !own::only_asks(file, args, &service(event)) {
+        return None;
+    }
+    let (token, program) = match file {
         "curl" => (token_by_curl(event)?, format!("curl -H {TOKEN}")),
         "wget" => (token_by_wget(event)?, format!("wget --header {TOKEN}")),
         _ => return None,

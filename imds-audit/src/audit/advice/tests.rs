@@ -160,6 +160,8 @@ fn a_python_of_ones_own_is_named_and_quoted() {
         ("/opt/app/bin/python3.8", "/opt/app/bin/python3.8"),
         ("/opt/a b'; id #/bin/python3", r"'/opt/a b'\''; id #/bin/python3'"),
         ("/opt/app/server", "python3"),
+        ("/tmp/python3", "python3"),
+        ("/usr/../tmp/python3", "python3"),
         ("python3", "python3"),
     ] {
         event.process.exe = Some(exe.into());
