@@ -80,7 +80,6 @@ impl Auditor {
     /// Sets which network namespace is the host's, which tells who is behind a hop.
     pub fn set_host_netns(&mut self, netns: Option<u32>) {
         self.host_netns = netns;
-        self.diagnostician.set_host_netns(netns);
     }
 
     /// Returns how times are told.

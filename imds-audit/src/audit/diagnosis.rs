@@ -59,7 +59,6 @@ pub enum Diagnosis {
 pub struct Diagnostician {
     processes: LruCache<ProcessKey, Asked>,
     programs: LruCache<ProgramKey, Asked>,
-    host_netns: Option<u32>,
     hop_limit: Option<u8>,
 }
 
@@ -91,20 +90,14 @@ impl Default for Diagnostician {
         Self {
             processes: LruCache::new(MAX_CALLERS),
             programs: LruCache::new(MAX_CALLERS),
-            host_netns: None,
             hop_limit: None,
         }
     }
 }
 
 impl Diagnostician {
-    /// Sets which network namespace is the host's.
-    pub fn set_host_netns(&mut self, netns: Option<u32>) {
-        self.host_netns = netns;
-    }
-
-    /// Takes in a request of a process, where it is known which. Returns why it was made without a token, where it was and where what
-    /// came before explains it.
+    /// Takes in a request of a process, where it is known which. Returns why it was made without a
+    /// token, where it was and where what came before explains it.
     pub fn observe(
         &mut self,
         event: &RequestEvent,
@@ -128,7 +121,7 @@ impl Diagnostician {
     /// The time to live of a token response is the hop limit where no hop is in between.
     fn note_hop_limit(&mut self, event: &RequestEvent) {
         let is_served = event.imds.outcome == Outcome::Served;
-        if is_served && is_host_network(event, self.host_netns) == Some(true) {
+        if is_served && event.network.host_network == Some(true) {
             self.hop_limit = event.network.response_ttl.or(self.hop_limit);
         }
     }
@@ -170,18 +163,13 @@ impl Diagnostician {
             None => Some(Diagnosis::NeverAsks),
             Some(Outcome::NoResponse) => Some(Diagnosis::Unanswered {
                 hop_limit: self.hop_limit,
-                host_network: is_host_network(event, self.host_netns),
+                host_network: event.network.host_network,
             }),
             Some(Outcome::Served) => Some(Diagnosis::Unused),
             Some(Outcome::Unobserved) => None,
             Some(outcome) => Some(Diagnosis::Refused { outcome }),
         }
     }
-}
-
-/// Says whether a caller shares the host's network; `None` where it is not known.
-pub fn is_host_network(event: &RequestEvent, host: Option<u32>) -> Option<bool> {
-    event.network.netns.zip(host).map(|(caller, host)| caller == host)
 }
 
 /// Says whether a client makes its token requests within its own process.

@@ -1,7 +1,6 @@
 use super::*;
 use crate::audit::event::tests::example;
 
-const HOST: u32 = 7;
 const READ: Class = Class::V1;
 
 /// A request of curl under one shell, in the host's network.
@@ -9,14 +8,14 @@ fn event(class: Class, outcome: Outcome) -> RequestEvent {
     let mut event = example();
     event.imds.class = class;
     event.imds.outcome = outcome;
-    event.network.netns = Some(HOST);
+    event.network.host_network = Some(true);
     event
 }
 
 /// The same from a network namespace of its own.
 fn away(class: Class, outcome: Outcome) -> RequestEvent {
     let mut event = event(class, outcome);
-    event.network.netns = Some(HOST + 1);
+    event.network.host_network = Some(false);
     event
 }
 
@@ -32,19 +31,13 @@ fn by(user_agent: &str, mut event: RequestEvent) -> RequestEvent {
     event
 }
 
-fn diagnostician() -> Diagnostician {
-    let mut diagnostician = Diagnostician::default();
-    diagnostician.set_host_netns(Some(HOST));
-    diagnostician
-}
-
 fn observe(diagnostician: &mut Diagnostician, event: &RequestEvent) -> Option<Diagnosis> {
     diagnostician.observe(event, event.process.pid.map(|pid| (pid, 1)))
 }
 
 /// Gives the diagnosis of the last of these requests.
 fn diagnosed(events: &[RequestEvent]) -> Option<Diagnosis> {
-    let mut diagnostician = diagnostician();
+    let mut diagnostician = Diagnostician::default();
     events.iter().map(|event| observe(&mut diagnostician, event)).last().unwrap()
 }
 
@@ -172,7 +165,7 @@ fn requests_with_a_token_have_no_diagnosis() {
 
 #[test]
 fn a_flood_of_callers_is_bounded() {
-    let mut diagnostician = diagnostician();
+    let mut diagnostician = Diagnostician::default();
     for pid in 0..5000 {
         let mut event = of_process(pid, event(Class::V2Token, Outcome::Served));
         event.process.name = Some(pid.to_string());

@@ -158,7 +158,6 @@ impl Session {
     /// Takes this network namespace for the host's from now on, in place of the machine's own.
     pub fn set_host_netns(&mut self, netns: u32) {
         self.auditor.set_host_netns(Some(netns));
-        self.desk.summary.set_host_netns(Some(netns));
     }
 
     /// Audits until `stop` is ready or nobody reads the output any more.

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use crate::audit::class::{Class, Outcome};
-use crate::audit::diagnosis::is_host_network;
 use crate::audit::event::RequestEvent;
 
 /// What token responses tell of the instance's `HttpPutResponseHopLimit`.
@@ -13,7 +12,6 @@ use crate::audit::event::RequestEvent;
 /// arrives as it is, elsewhere at most as high.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hops {
-    host_netns: Option<u32>,
     /// The latest in the host's own network; the option can be changed at any time.
     here: Option<u8>,
     /// The highest anywhere else.
@@ -21,17 +19,12 @@ pub struct Hops {
 }
 
 impl Hops {
-    /// Sets which network namespace is the host's.
-    pub const fn set_host_netns(&mut self, netns: Option<u32>) {
-        self.host_netns = netns;
-    }
-
     /// Takes in a request.
     pub fn add(&mut self, event: &RequestEvent) {
         if event.imds.class != Class::V2Token || event.imds.outcome != Outcome::Served {
             return;
         }
-        if is_host_network(event, self.host_netns) == Some(true) {
+        if event.network.host_network == Some(true) {
             self.here = event.network.response_ttl.or(self.here);
         } else {
             self.elsewhere = self.elsewhere.max(event.network.response_ttl);
@@ -74,15 +67,15 @@ mod tests {
     use super::*;
     use crate::audit::event::tests::example;
 
-    const HOST: u32 = 7;
+    const HOST: bool = true;
+    const AWAY: bool = false;
 
-    fn told(responses: &[(u32, Option<u8>)]) -> String {
+    fn told(responses: &[(bool, Option<u8>)]) -> String {
         let mut hops = Hops::default();
-        hops.set_host_netns(Some(HOST));
-        for (netns, ttl) in responses {
+        for (host, ttl) in responses {
             let mut event = example();
             event.imds.class = Class::V2Token;
-            event.network.netns = Some(*netns);
+            event.network.host_network = Some(*host);
             event.network.response_ttl = *ttl;
             hops.add(&event);
         }
@@ -98,14 +91,14 @@ mod tests {
         );
         let two = "hop limit: 2; a container gets a token up to 1 hop away from the host's \
                    network\n";
-        assert_eq!(told(&[(HOST, Some(2)), (HOST + 1, Some(1))]), two);
+        assert_eq!(told(&[(HOST, Some(2)), (AWAY, Some(1))]), two);
         assert_eq!(told(&[(HOST, Some(1)), (HOST, Some(2)), (HOST, None)]), two);
         assert!(told(&[(HOST, Some(64))]).contains("up to 63 hops away"));
     }
 
     #[test]
     fn what_arrives_elsewhere_is_a_lower_bound() {
-        let told = told(&[(8, Some(1)), (9, Some(3)), (8, Some(2))]);
+        let told = told(&[(AWAY, Some(1)), (AWAY, Some(3)), (AWAY, Some(2))]);
         assert!(told.starts_with("hop limit: at least 3, as"), "{told}");
         assert!(told.ends_with("with 2 hops to spare\n"), "{told}");
     }

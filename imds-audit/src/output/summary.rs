@@ -54,14 +54,8 @@ impl Summary {
         self.tally.add(&event.body);
         match &event.body {
             Body::Request(request) => self.add_request(request),
-            Body::Start(start) => self.set_host_netns(start.netns),
-            Body::Connection(_) | Body::Loss(_) | Body::Stop(_) => {}
+            Body::Start(_) | Body::Connection(_) | Body::Loss(_) | Body::Stop(_) => {}
         }
-    }
-
-    /// Sets which network namespace is the host's, as the `start` event does.
-    pub const fn set_host_netns(&mut self, netns: Option<u32>) {
-        self.hops.set_host_netns(netns);
     }
 
     /// Takes in a loss that had no event of its own.
