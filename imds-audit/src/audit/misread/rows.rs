@@ -273,6 +273,62 @@ pub const ROWS: &[Row] = &[
         law: CLOUD,
     },
     Row {
+        name: "both a length and chunks",
+        request: b"PUT /latest/api/token HTTP/1.1\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n12\r\nGET / HTTP/1.1\r\n\r\n\r\n0\r\n\r\n",
+        class: "v2-token",
+        status: 200,
+        law: FRAME,
+    },
+    Row {
+        name: "chunks with extensions and trailers",
+        request: b"PUT /latest/api/token HTTP/1.1\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nTransfer-Encoding: chunked\r\n\r\n12;a=\"b\"\r\nGET / HTTP/1.1\r\n\r\n\r\n0;c\r\nGET: / HTTP/1.1\r\n\r\n",
+        class: "v2-token",
+        status: 200,
+        law: FRAME,
+    },
+    Row {
+        name: "the name in a trailer",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-aws-ec2-metadata-token: abc\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: FRAME,
+    },
+    Row {
+        name: "a NUL within the name",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-aws-ec2-\0metadata-token: abc\r\n\r\n",
+        class: "v1",
+        status: 200,
+        law: NAME,
+    },
+    Row {
+        name: "the header twice, first empty",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-aws-ec2-metadata-token:\r\nX-aws-ec2-metadata-token: {token}\r\n\r\n",
+        class: "v2",
+        status: 401,
+        law: VALUE,
+    },
+    Row {
+        name: "the header twice, last empty",
+        request: b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nX-aws-ec2-metadata-token: {token}\r\nX-aws-ec2-metadata-token:\r\n\r\n",
+        class: "v2",
+        status: 200,
+        law: VALUE,
+    },
+    Row {
+        name: "a fragment that climbs out of another cloud's path",
+        request: b"GET /opc#/../latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\n\r\n",
+        class: "v1",
+        status: 404,
+        law: CLOUD,
+    },
+    Row {
+        name: "characters that turn, end and hide text",
+        request: b"GET /latest/\xe2\x80\xae\xe2\x80\xa8\xe3\x85\xa4 HTTP/1.1\r\nHost: a\r\nUser-Agent: \xe2\x80\xa9\xc2\x85\r\n\r\n",
+        class: "v1",
+        status: 404,
+        law: BYTES,
+    },
+    Row {
         name: "a TLS hello",
         request: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         class: "unknown",
@@ -286,4 +342,91 @@ pub const ROWS: &[Row] = &[
         status: 400,
         law: NONE,
     },
+];
+
+/// The request that the answers are to.
+pub const EXPECTS: &[u8] = b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok";
+/// The one behind it, and its answer.
+pub const SECOND: &[u8] = b"GET /latest/user-data HTTP/1.1\r\nHost: a\r\n\r\n";
+/// See [`SECOND`].
+pub const SECOND_ANSWER: &[u8] = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n";
+
+/// An answer that something about it makes easy to misread, to a request without a token that
+/// expects an interim one.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerRow {
+    /// What is odd about it.
+    pub name: &'static str,
+    /// The bytes that are sent, each part as a segment of its own.
+    pub parts: &'static [&'static [u8]],
+    /// The outcome that the request must be told with.
+    pub outcome: &'static str,
+    /// Whether the connection goes on behind it: then another request is answered 403.
+    pub goes_on: bool,
+}
+
+const fn answer(
+    name: &'static str,
+    parts: &'static [&'static [u8]],
+    outcome: &'static str,
+    goes_on: bool,
+) -> AnswerRow {
+    AnswerRow { name, parts, outcome, goes_on }
+}
+
+/// All of them.
+pub const ANSWERS: &[AnswerRow] = &[
+    answer("without a length", &[b"HTTP/1.1 200 OK\r\n\r\nbody"], "served", false),
+    answer(
+        "without a length, in parts that look like another",
+        &[b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 401 No\r\n\r\n"],
+        "served",
+        false,
+    ),
+    answer("without a reason", &[b"HTTP/1.1 401\r\nContent-Length: 0\r\n\r\n"], "rejected", true),
+    answer("with an empty reason", &[b"HTTP/1.1 404 \r\nContent-Length: 0\r\n\r\n"], "not-found", true),
+    answer("of HTTP/1.0", &[b"HTTP/1.0 200 OK\r\n\r\n"], "served", false),
+    answer(
+        "after an interim one",
+        &[b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno"],
+        "forbidden",
+        true,
+    ),
+    answer(
+        "after interim ones in the same segment",
+        &[b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </401>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"],
+        "served",
+        true,
+    ),
+    answer("of an interim one alone", &[b"HTTP/1.1 100 Continue\r\n\r\n"], "no-response", false),
+    answer(
+        "in chunks that look like another",
+        &[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n18\r\nHTTP/1.1 401 Nope, no.\r\n\r\n0\r\n\r\n"],
+        "served",
+        true,
+    ),
+    answer(
+        "in chunks of a segment each, with an extension and a trailer",
+        &[
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"18;a=b\r\n",
+            b"HTTP/1.1 401 Nope, no.\r\n",
+            b"\r\n0\r\n",
+            b"X-Status: 401\r\n\r\n",
+        ],
+        "served",
+        true,
+    ),
+    answer(
+        "in two halves of a status line",
+        &[b"HTTP/1.1 40", b"3 No\r\nContent-Length: 0\r\n\r\n"],
+        "forbidden",
+        true,
+    ),
+    answer("of half a status line", &[b"HTTP/1.1 40"], "no-response", false),
+    answer("of half a head", &[b"HTTP/1.1 401 No\r\nContent-Le"], "rejected", false),
+    answer("without a body", &[b"HTTP/1.1 204 No\r\nContent-Length: 9\r\n\r\n"], "served", true),
+    answer("not modified", &[b"HTTP/1.1 304 No\r\nContent-Length: 9\r\n\r\n"], "redirected", true),
+    answer("with bare line feeds", &[b"HTTP/1.1 405 No\nContent-Length: 0\n\n"], "refused-method", true),
+    answer("that is no HTTP", &[b"SSH-2.0-x\r\n\r\n"], "unobserved", true),
 ];

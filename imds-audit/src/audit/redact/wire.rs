@@ -16,6 +16,8 @@ const MOST: usize = 16;
 pub fn secrets<'a>(headers: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<&'a [u8]> {
     let mut secrets = Vec::new();
     for (name, value) in headers {
+        // A blank before the colon makes another name, and its value no less a secret.
+        let name = name.trim_ascii();
         match Key::of(name) {
             Some(Key::Line) if key::is_cookie(name) => {
                 let pairs = value.split(|byte| *byte == b';');
@@ -46,7 +48,7 @@ mod tests {
         let headers: &[(&[u8], &[u8])] = &[
             (b"Host", b"169.254.169.254"),
             (b"X-aws-ec2-metadata-token", b"first-token"),
-            (b"x-aws-ec2-metadata-token", b"the-second-token"),
+            (b"x-aws-ec2-metadata-token ", b"the-second-token"),
             (b"X-aws-ec2-metadata-token-ttl-seconds", b"21600000"),
             (b"Authorization", b"Bearer bearer-secret"),
             (b"Cookie", b"a=short; session=cookie-secret; b=cookie-secret"),
