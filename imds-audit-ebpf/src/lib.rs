@@ -257,6 +257,8 @@ pub mod tcp_flags {
     pub const RST: u8 = 0x04;
     /// The acknowledgement number holds.
     pub const ACK: u8 = 0x10;
+    /// A byte of the packet, or one soon after it, is urgent.
+    pub const URG: u8 = 0x20;
 }
 
 /// An audited endpoint, in the read-only global `ENDPOINTS`.

@@ -46,7 +46,7 @@ pub use memory::{Region, regions};
 pub use memory_limit::MemoryLimit;
 pub use needle::{Needle, assert_absent};
 pub use prerequisites::{in_ci, node_modules, program, public_copy, python, root, skip};
-pub use scene::Scene;
+pub use scene::{Scene, own_port};
 pub use stage::Stage;
 pub use systemd::Systemd;
 pub use trap::Trap;

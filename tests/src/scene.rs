@@ -162,7 +162,7 @@ impl Scene {
 }
 
 /// Gives a port that no other test asks on, of this test run or of another at the same time.
-fn own_port() -> u16 {
+pub fn own_port() -> u16 {
     const FIRST: u32 = 1_024;
     const PORTS: u32 = 60_000;
     static GIVEN: AtomicU32 = AtomicU32::new(0);

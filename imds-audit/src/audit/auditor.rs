@@ -281,5 +281,6 @@ fn reason(why: Unreadable) -> UnknownReason {
         Unreadable::Cut => UnknownReason::Cut,
         Unreadable::Lost => UnknownReason::Lost,
         Unreadable::TooLong => UnknownReason::TooLong,
+        Unreadable::Urgent => UnknownReason::Urgent,
     }
 }

@@ -71,6 +71,8 @@ pub(super) struct Connection {
     /// It was seen to end: nothing more comes of it.
     ended: bool,
     pipelines: bool,
+    /// The caller sent urgent bytes: from here on it is uncertain what the service reads.
+    urgent: bool,
     last_asked: Option<u64>,
     /// How many of its requests were lost and counted, by the newest segment.
     lost_requests: u32,
@@ -109,6 +111,7 @@ impl Connection {
             closed: false,
             ended: false,
             pipelines: false,
+            urgent: false,
             last_asked: None,
             lost_requests: 0,
             lost_records: 0,

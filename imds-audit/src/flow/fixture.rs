@@ -22,6 +22,7 @@ pub(crate) fn segment(direction: Direction, sequence: u32, payload: &[u8]) -> Se
         syn: false,
         fin: false,
         rst: false,
+        urgent: false,
         length: u32::try_from(payload.len()).unwrap_or(u32::MAX),
         payload,
         ttl: None,

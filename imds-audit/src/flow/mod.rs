@@ -79,6 +79,8 @@ pub struct Segment<'a> {
     pub fin: bool,
     /// The connection is reset.
     pub rst: bool,
+    /// A byte of it, or one soon after it, is urgent (RFC 9293, section 3.8.5).
+    pub urgent: bool,
     /// How many payload bytes it had on the wire.
     pub length: u32,
     /// The first of them, as many as were captured: never more than `length`. The kernel half
@@ -160,6 +162,9 @@ pub enum Unreadable {
     Lost,
     /// The header block is longer than we keep.
     TooLong,
+    /// Bytes of it, or before it, were sent as urgent ones. Whether the service reads such a byte in
+    /// its place is its own choice (`SO_OOBINLINE`); Linux leaves it out.
+    Urgent,
 }
 
 /// What came back for a request.

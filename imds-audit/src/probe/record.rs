@@ -96,6 +96,7 @@ fn read_segment<'a>(
         syn: has(tcp_flags::SYN),
         fin: has(tcp_flags::FIN),
         rst: has(tcp_flags::RST),
+        urgent: has(tcp_flags::URG),
         length: record.length.max(record.captured),
         payload,
         ttl: Some(record.ttl),

@@ -67,6 +67,8 @@ pub enum UnknownReason {
     Lost,
     /// The headers are longer than the audit keeps.
     TooLong,
+    /// The connection has urgent bytes (`MSG_OOB`), which a service may read in their place or not.
+    Urgent,
 }
 
 impl UnknownReason {
@@ -77,6 +79,7 @@ impl UnknownReason {
             Self::Cut => "cut",
             Self::Lost => "lost",
             Self::TooLong => "too-long",
+            Self::Urgent => "urgent",
         }
     }
 }

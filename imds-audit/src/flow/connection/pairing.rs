@@ -12,6 +12,10 @@ use super::{Connection, Context, Pending};
 impl Connection {
     pub(super) fn asked(&mut self, asked: Asked, context: &mut Context<'_>) {
         let Asked { begun, head, completed, resynchronised } = asked;
+        let method = head.as_ref().map_or(&b""[..], RequestHead::method);
+        let (to_head, to_connect) = (method == b"HEAD", method == b"CONNECT");
+        let head =
+            head.and_then(|head| if self.urgent { Err(Unreadable::Urgent) } else { Ok(head) });
         self.used = true;
         self.pipelines |= begun.ahead
             || begun
@@ -57,10 +61,9 @@ impl Connection {
             self.pipelines = true;
             self.responses.lose_sync();
         }
-        let method = head.as_ref().map_or(&b""[..], RequestHead::method);
         self.pending.push_back(Pending {
-            to_head: method == b"HEAD",
-            to_connect: method == b"CONNECT",
+            to_head,
+            to_connect,
             head: Some(head).filter(|_| !begun.counted),
             begun,
             deadline: completed.after(context.limits.response_timeout),

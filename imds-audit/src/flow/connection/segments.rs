@@ -16,6 +16,7 @@ impl Connection {
             }
         }
         self.pipelines |= segment.begins == Begins::Ahead;
+        self.urgent |= segment.urgent && !segment.payload.is_empty();
         let tag = Tag {
             time: segment.time,
             writer: segment.writer,

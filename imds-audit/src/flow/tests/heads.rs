@@ -53,3 +53,23 @@ fn bytes_that_are_not_http_are_told_once() {
         assert_eq!(rig.told(), ["NotHttp -> unobserved"], "{line}");
     }
 }
+
+#[test]
+fn a_request_with_urgent_bytes_is_not_read_as_what_its_bytes_spell() {
+    let mut rig = Rig::opened();
+    rig.ask(0, 0, V1);
+    let (name, rest) = V2.split_at(55);
+    rig.ask(V1.len(), 0, name);
+    rig.send(&Packet {
+        urgent: true,
+        at: (V1.len() + name.len()) as u32,
+        ack: Some(0),
+        payload: rest.to_vec(),
+        ..Packet::default()
+    });
+    rig.ask(V1.len() + V2.len(), 0, V1);
+    rig.finish();
+    // What came before is what it was; what comes behind may be read with a byte less, too.
+    let expected = ["GET /latest/meta-data/ -> unobserved", "Urgent -> unobserved"];
+    assert_eq!(rig.told(), [expected[0], expected[1], expected[1]]);
+}

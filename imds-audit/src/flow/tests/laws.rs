@@ -183,7 +183,7 @@ proptest! {
     fn arbitrary_segments_neither_panic_nor_exceed_the_bounds(
         segments in prop::collection::vec(
             (
-                (0u64..6, any::<bool>(), 0u8..32, 0u64..40),
+                (0u64..7, any::<bool>(), 0u8..32, 0u64..40),
                 (prop_oneof![0u32..400, any::<u32>()], prop::option::of(prop_oneof![0u32..400, any::<u32>()])),
                 prop_oneof![
                     prop::collection::vec(any::<u8>(), 0..300),
@@ -201,7 +201,7 @@ proptest! {
             rig.send(&Packet {
                 response, at, ack, payload, length: None,
                 syn: flags == 1, fin: flags == 2, rst: flags == 3,
-                begins: Begins::No, lost: 0, lost_records: 0,
+                urgent: flags == 6, begins: Begins::No, lost: 0, lost_records: 0,
             });
             prop_assert!(rig.tracker.len() <= 4);
             prop_assert!(rig.tracker.buffered() <= 6_000);
