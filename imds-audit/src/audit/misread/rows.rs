@@ -428,5 +428,5 @@ pub const ANSWERS: &[AnswerRow] = &[
     answer("without a body", &[b"HTTP/1.1 204 No\r\nContent-Length: 9\r\n\r\n"], "served", true),
     answer("not modified", &[b"HTTP/1.1 304 No\r\nContent-Length: 9\r\n\r\n"], "redirected", true),
     answer("with bare line feeds", &[b"HTTP/1.1 405 No\nContent-Length: 0\n\n"], "refused-method", true),
-    answer("that is no HTTP", &[b"SSH-2.0-x\r\n\r\n"], "unobserved", true),
+    answer("that is no HTTP", &[b"SSH-2.0-x\r\n\r\n"], "unobserved", false),
 ];
