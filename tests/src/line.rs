@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use imds_audit::simulator::{Network, SERVICE_V4};
+use rustix::net::{SendFlags, send};
 
 /// How long a part may take from one end to the other.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,6 +57,16 @@ impl Line {
     /// Sends bytes as the client, in a segment of their own.
     pub fn ask(&mut self, bytes: impl AsRef<[u8]>) {
         pass(&mut self.client, &mut self.service, bytes.as_ref());
+    }
+
+    /// Sends bytes as the client with an urgent one among them, which the service reads past.
+    pub fn ask_with_urgent(&mut self, before: &[u8], urgent: u8, after: &[u8]) {
+        self.client.write_all(before).unwrap();
+        assert_eq!(send(&self.client, &[urgent], SendFlags::OOB), Ok(1));
+        self.client.write_all(after).unwrap();
+        let mut came = vec![0; before.len() + after.len()];
+        self.service.read_exact(&mut came).unwrap();
+        assert_eq!(came, [before, after].concat());
     }
 
     /// Sends bytes as the service, in a segment of their own.
