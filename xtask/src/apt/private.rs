@@ -110,7 +110,10 @@ impl Private {
     /// Unpacks whatever was fetched, and removes the archives.
     fn unpack_all(&self, folder: &Path) -> Result<()> {
         // In one step, or an interrupted run would leave half of it.
-        let fresh = folder.with_extension("new");
+        // Not an extension: 6.1 and 6.12 would both become 6.new.
+        let mut fresh = folder.as_os_str().to_owned();
+        fresh.push(".new");
+        let fresh = PathBuf::from(fresh);
         for old in [&fresh, &folder.to_path_buf()] {
             if old.exists() {
                 fs::remove_dir_all(old)?;
