@@ -11,6 +11,19 @@ pub struct Architecture {
     pub elf: u16,
     /// Debian's packages with a linker and a C library for it, on another architecture.
     pub linker: [&'static str; 2],
+    /// A whole machine of this architecture, emulated.
+    pub machine: Machine,
+}
+
+/// An emulated machine.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Debian's package of its emulator.
+    pub package: &'static str,
+    /// The emulator's options that say what machine it is.
+    pub options: &'static [&'static str],
+    /// The console, by the kernel's name.
+    pub console: &'static str,
 }
 
 /// Every architecture.
@@ -20,12 +33,26 @@ pub static ARCHITECTURES: [Architecture; 2] = [
         debian: "amd64",
         elf: object::elf::EM_X86_64,
         linker: ["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"],
+        machine: Machine {
+            package: "qemu-system-x86",
+            // Under emulation `cmpxchg16b` once made a kernel panic, and five-level page tables
+            // cost time.
+            options: &["-cpu", "max,-cx16,-la57"],
+            console: "ttyS0",
+        },
     },
     Architecture {
         name: "aarch64",
         debian: "arm64",
         elf: object::elf::EM_AARCH64,
         linker: ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+        machine: Machine {
+            package: "qemu-system-arm",
+            // The core of Graviton2. With pointer authentication, which later ones have, much of
+            // the time would go into emulating its cipher.
+            options: &["-machine", "virt", "-cpu", "neoverse-n1"],
+            console: "ttyAMA0",
+        },
     },
 ];
 

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::architecture::parse_target;
+use crate::architecture::{Architecture, parse_target};
 use crate::build::HOST_TARGET;
 use crate::workspace::Workspace;
 
@@ -76,6 +76,9 @@ enum Task {
     },
     /// Boots the supported kernels under emulation, runs the tests inside, and prints a table.
     Vm {
+        /// The machines' architecture: x86_64 or aarch64, as Debian has it amd64 or arm64.
+        #[arg(long, value_parser = Architecture::find, default_value = std::env::consts::ARCH)]
+        arch: &'static Architecture,
         /// The kernels' series, such as 5.10; all of them where none is given.
         #[arg(value_name = "KERNEL")]
         kernels: Vec<String>,
@@ -110,6 +113,6 @@ fn run(task: Task) -> Result<()> {
         Task::Test { filter } => test::run(&workspace, filter.as_deref()),
         Task::Fuzz { target, runs } => fuzz::run(&workspace, target.as_deref(), runs),
         Task::Bench { sections, render } => bench::run(&workspace, &sections, render),
-        Task::Vm { kernels, test } => vm::run(&workspace, &kernels, test.as_deref()),
+        Task::Vm { arch, kernels, test } => vm::run(&workspace, arch, &kernels, test.as_deref()),
     }
 }

@@ -20,11 +20,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::build::HOST_TARGET;
+use crate::architecture::Architecture;
 use crate::vm::ceilings::Ceilings;
 use crate::vm::emulator::Emulator;
 use crate::vm::guest::Guest;
-use crate::vm::kernels::{KERNELS, Kernel};
+use crate::vm::kernels::Kernel;
 use crate::vm::verdict::Verdict;
 use crate::workspace::Workspace;
 
@@ -33,13 +33,18 @@ use crate::workspace::Workspace;
 ///
 /// # Errors
 /// A kernel cannot be had, a guest gives no verdict or a bad one, or a ceiling is exceeded.
-pub fn run(workspace: &Workspace, series: &[String], part: Option<&str>) -> Result<()> {
-    let kernels = select(series)?;
+pub fn run(
+    workspace: &Workspace,
+    architecture: &'static Architecture,
+    series: &[String],
+    part: Option<&str>,
+) -> Result<()> {
+    let kernels = select(architecture, series)?;
     let ceilings = Ceilings::read(&workspace.root)?;
-    let folder = workspace.target.join("vm");
+    let folder = workspace.target.join("vm").join(architecture.debian);
     fs::create_dir_all(&folder)?;
-    let emulator = Emulator::find(&folder)?;
-    let guest = Guest::build(workspace, HOST_TARGET)?;
+    let emulator = Emulator::find(architecture, &folder)?;
+    let guest = Guest::build(workspace, &architecture.target())?;
 
     let mut failures = Vec::new();
     let mut rows = vec![HEADINGS.map(str::to_owned)];
@@ -47,7 +52,7 @@ pub fn run(workspace: &Workspace, series: &[String], part: Option<&str>) -> Resu
     for (kernel, proof) in kernels.iter().zip(prove_all(&kernels, boot)) {
         match proof.verdict {
             Ok(verdict) => {
-                failures.extend(faults(kernel, &verdict, &ceilings));
+                failures.extend(faults(kernel, architecture, &verdict, &ceilings));
                 rows.push(row(kernel, &verdict, proof.seconds));
             }
             Err(error) => failures.push(format!("Linux {}: {error:#}", kernel.series)),
@@ -60,13 +65,14 @@ pub fn run(workspace: &Workspace, series: &[String], part: Option<&str>) -> Resu
     Ok(())
 }
 
-/// Returns the kernels of the given series; all where none is given.
-fn select(series: &[String]) -> Result<Vec<&'static Kernel>> {
+/// Returns the architecture's kernels of the given series; all where none is given.
+fn select(architecture: &Architecture, series: &[String]) -> Result<Vec<&'static Kernel>> {
+    let all: Vec<_> = kernels::claimed(architecture).collect();
     if series.is_empty() {
-        return Ok(KERNELS.iter().collect());
+        return Ok(all);
     }
-    let find = |wanted: &String| KERNELS.iter().find(|kernel| kernel.series == wanted);
-    let known = || KERNELS.map(|kernel| kernel.series).join(", ");
+    let find = |wanted: &String| all.iter().find(|kernel| kernel.series == wanted).copied();
+    let known = || all.iter().map(|kernel| kernel.series).collect::<Vec<_>>().join(", ");
     series
         .iter()
         .map(|wanted| find(wanted).with_context(|| format!("no kernel {wanted}: {}", known())))
@@ -116,7 +122,7 @@ fn prove(
     guest: &Guest,
     part: Option<&str>,
 ) -> Result<Verdict> {
-    let image = kernels::image(kernel, folder)?;
+    let image = kernels::image(kernel, emulator.architecture, folder)?;
     let modules = modules::read(&kernels::unpacked(kernel, folder))?;
     let initramfs = folder.join(format!("initramfs-{}", kernel.series));
     guest.pack(&modules, part, &initramfs)?;
@@ -124,14 +130,19 @@ fn prove(
 }
 
 /// Returns what is wrong with a verdict.
-fn faults(kernel: &Kernel, verdict: &Verdict, ceilings: &Ceilings) -> Vec<String> {
+fn faults(
+    kernel: &Kernel,
+    architecture: &Architecture,
+    verdict: &Verdict,
+    ceilings: &Ceilings,
+) -> Vec<String> {
     let mut faults: Vec<_> = verdict
         .tests
         .iter()
         .filter_map(|(name, failure)| Some((name, failure.as_ref()?)))
         .map(|(name, failure)| format!("{name}: {failure}"))
         .collect();
-    faults.extend(ceilings.exceeded(kernel.series, &verdict.programs));
+    faults.extend(ceilings.exceeded(architecture, kernel.series, &verdict.programs));
     faults.into_iter().map(|fault| format!("Linux {}: {fault}", kernel.series)).collect()
 }
 

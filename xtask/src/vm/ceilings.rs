@@ -1,4 +1,4 @@
-//! The most instructions that the verifier may look at, by kernel and program.
+//! The most instructions that the verifier may look at, by architecture, kernel and program.
 //!
 //! The verifier gives up at a million; each instruction that it looks at costs start-up time.
 
@@ -8,13 +8,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::architecture::Architecture;
 use crate::vm::verdict::Program;
 
 /// The file, in the workspace's root.
 const FILE: &str = "xtask/ceilings.toml";
 
-/// The ceilings: by a kernel's series, then by a program's name.
-pub struct Ceilings(BTreeMap<String, BTreeMap<String, u32>>);
+/// The ceilings: by an architecture, then by a kernel's series, then by a program's name.
+pub struct Ceilings(BTreeMap<String, BTreeMap<String, BTreeMap<String, u32>>>);
 
 impl Ceilings {
     /// Reads the committed file.
@@ -25,8 +26,13 @@ impl Ceilings {
     }
 
     /// Says which programs exceed their ceilings, or have none.
-    pub fn exceeded(&self, series: &str, programs: &[Program]) -> Vec<String> {
-        let ceilings = self.0.get(series);
+    pub fn exceeded(
+        &self,
+        architecture: &Architecture,
+        series: &str,
+        programs: &[Program],
+    ) -> Vec<String> {
+        let ceilings = self.0.get(architecture.name).and_then(|kernels| kernels.get(series));
         let judge = |program: &Program| {
             let (name, count) = (&program.name, program.verified?);
             match ceilings.and_then(|ceilings| ceilings.get(name)) {
@@ -44,6 +50,8 @@ impl Ceilings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::architecture::ARCHITECTURES;
+    use crate::vm::kernels::claimed;
 
     fn program(verified: u32) -> Program {
         Program { name: "egress".to_owned(), verified: Some(verified), stack: None }
@@ -51,23 +59,24 @@ mod tests {
 
     #[test]
     fn a_program_above_its_ceiling_or_without_one_is_a_fault() {
-        let ceilings = Ceilings(toml::from_str("[\"6.1\"]\negress = 100\n").unwrap());
-        assert!(ceilings.exceeded("6.1", &[program(100)]).is_empty());
-        assert_eq!(ceilings.exceeded("6.1", &[program(101)]).len(), 1);
-        assert_eq!(ceilings.exceeded("7.2", &[program(1)]).len(), 1);
+        let ceilings = Ceilings(toml::from_str("[x86_64.\"6.1\"]\negress = 100\n").unwrap());
+        let [first, second] = &ARCHITECTURES;
+        assert!(ceilings.exceeded(first, "6.1", &[program(100)]).is_empty());
+        assert_eq!(ceilings.exceeded(first, "6.1", &[program(101)]).len(), 1);
+        assert_eq!(ceilings.exceeded(first, "7.2", &[program(1)]).len(), 1);
+        assert_eq!(ceilings.exceeded(second, "6.1", &[program(1)]).len(), 1);
     }
 
     #[test]
     fn every_kernel_has_ceilings() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let ceilings = Ceilings::read(root).unwrap();
-        for kernel in crate::vm::kernels::KERNELS {
-            assert_eq!(
-                ceilings.0.get(kernel.series).map_or(0, BTreeMap::len),
-                4,
-                "{}",
-                kernel.series
-            );
+        for architecture in &ARCHITECTURES {
+            for kernel in claimed(architecture) {
+                let own = ceilings.0.get(architecture.name).and_then(|all| all.get(kernel.series));
+                let count = own.map_or(0, BTreeMap::len);
+                assert_eq!(count, 4, "{} {}", architecture.name, kernel.series);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::apt::{Private, sources};
+use crate::architecture::Architecture;
 use crate::command;
 
 /// A kernel that is proven.
@@ -21,11 +22,13 @@ pub struct Kernel {
     modules: Option<&'static str>,
     /// Whether the suite has a companion for security updates, where the newest is.
     has_security: bool,
+    /// Whether it is proven for arm64 too.
+    has_arm64: bool,
 }
 
 /// Every kernel that is claimed: the oldest, two that are in wide use, and the newest.
-pub const KERNELS: [Kernel; 4] = [
-    Kernel { series: "5.10", suite: "bullseye", ..WITH_MODULES },
+static KERNELS: [Kernel; 4] = [
+    Kernel { series: "5.10", suite: "bullseye", has_arm64: false, ..WITH_MODULES },
     Kernel { series: "6.1", suite: "bookworm", ..WITH_MODULES },
     Kernel { series: "6.12", suite: "trixie", ..WITH_MODULES },
     Kernel {
@@ -34,16 +37,26 @@ pub const KERNELS: [Kernel; 4] = [
         package: "linux-binary-",
         modules: Some("linux-modules-"),
         has_security: false,
+        has_arm64: false,
     },
 ];
 
 /// What is common before 7.0, from where on the image has a package of its own, without the
 /// modules.
-const WITH_MODULES: Kernel =
-    Kernel { series: "", suite: "", package: "linux-image-", modules: None, has_security: true };
+const WITH_MODULES: Kernel = Kernel {
+    series: "",
+    suite: "",
+    package: "linux-image-",
+    modules: None,
+    has_security: true,
+    has_arm64: true,
+};
 
-/// What the name of a cloud kernel's package ends with.
-const FLAVOR: &str = "-cloud-amd64";
+/// Returns the kernels that are claimed for an architecture, the oldest first.
+pub fn claimed(architecture: &Architecture) -> impl Iterator<Item = &'static Kernel> {
+    let is_arm64 = architecture.debian == "arm64";
+    KERNELS.iter().filter(move |kernel| kernel.has_arm64 || !is_arm64)
+}
 
 /// Returns where a kernel's packages are unpacked in a folder.
 pub fn unpacked(kernel: &Kernel, folder: &Path) -> PathBuf {
@@ -51,17 +64,18 @@ pub fn unpacked(kernel: &Kernel, folder: &Path) -> PathBuf {
 }
 
 /// Returns the path of a kernel's image in a folder, fetching it where it is not there.
-pub fn image(kernel: &Kernel, folder: &Path) -> Result<PathBuf> {
+pub fn image(kernel: &Kernel, architecture: &Architecture, folder: &Path) -> Result<PathBuf> {
     let unpacked = unpacked(kernel, folder);
     if let Ok(image) = find_image(&unpacked)
         && has_modules(&unpacked)
     {
         return Ok(image);
     }
-    println!("fetching Linux {} from Debian {}", kernel.series, kernel.suite);
+    let debian = architecture.debian;
+    println!("fetching Linux {} for {debian} from Debian {}", kernel.series, kernel.suite);
     let sources = sources::of_suite(kernel.suite, kernel.has_security)?;
-    let apt = Private::of_sources(&folder.join("apt").join(kernel.suite), &sources, "amd64")?;
-    let package = newest(kernel, &apt)?;
+    let apt = Private::of_sources(&folder.join("apt").join(kernel.suite), &sources, debian)?;
+    let package = newest(kernel, architecture, &apt)?;
     let release = package.strip_prefix(kernel.package).unwrap_or_default();
     let modules = kernel.modules.map(|name| format!("{name}{release}"));
     let packages: Vec<_> = modules.into_iter().chain([package.clone()]).collect();
@@ -70,15 +84,16 @@ pub fn image(kernel: &Kernel, folder: &Path) -> Result<PathBuf> {
 }
 
 /// Returns the name of the newest package of a kernel.
-fn newest(kernel: &Kernel, apt: &Private) -> Result<String> {
+fn newest(kernel: &Kernel, architecture: &Architecture, apt: &Private) -> Result<String> {
+    let end = format!("-cloud-{}", architecture.debian);
     let start = format!("{}{}.", kernel.package, kernel.series);
     let names = command::output(apt.command("apt-cache").arg("pkgnames").arg(&start))?;
     names
         .lines()
-        .filter(|name| name.ends_with(FLAVOR))
+        .filter(|name| name.ends_with(&end))
         .max_by_key(|name| numbers(name))
         .map(str::to_owned)
-        .with_context(|| format!("Debian {} has no package {start}…{FLAVOR}", kernel.suite))
+        .with_context(|| format!("Debian {} has no package {start}…{end}", kernel.suite))
 }
 
 /// Returns the kernel's image in an unpacked package: `boot/vmlinuz-RELEASE`, and from 7.0 on

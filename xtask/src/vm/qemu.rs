@@ -19,13 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 const SILENCE: Duration = Duration::from_secs(600);
 /// The most of a console's end that an error shows.
 const MAX_SHOWN: usize = 64 << 10;
-/// Under emulation `cmpxchg16b` once made a kernel panic, and five-level page tables cost time.
-const PROCESSOR: &str = "max,-cx16,-la57";
 /// The machine's clock counts its instructions, one a nanosecond, and passes over the time in which
 /// nothing happens: however busy the host is, what has a second's time in the machine gets it.
 const CLOCK: [&str; 4] = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"];
 /// A panic restarts the machine, which `-no-reboot` turns into its end.
-const COMMAND_LINE: &str = "console=ttyS0 loglevel=4 panic=-1 rdinit=/init";
+const COMMAND_LINE: &str = "loglevel=4 panic=-1 rdinit=/init";
 
 /// Boots a kernel with an initramfs and returns what it told; its console is kept in a file.
 ///
@@ -33,10 +31,14 @@ const COMMAND_LINE: &str = "console=ttyS0 loglevel=4 panic=-1 rdinit=/init";
 /// The machine panicked, took too long or ended without a verdict; the error has its console.
 pub fn run(emulator: &Emulator, kernel: &Path, initramfs: &Path, log: &Path) -> Result<Verdict> {
     let mut qemu = emulator.command();
+    let machine = &emulator.architecture.machine;
     qemu.args(CLOCK)
-        .args(["-cpu", PROCESSOR, "-smp", "1", "-m", "768"])
+        .args(machine.options)
+        .args(["-smp", "1", "-m", "768"])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-        .args(["-serial", "stdio", "-append", COMMAND_LINE, "-kernel"])
+        .args(["-serial", "stdio", "-append"])
+        .arg(format!("console={} {COMMAND_LINE}", machine.console))
+        .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")
         .arg(initramfs)
