@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::architecture::{Architecture, parse_target};
+use crate::architecture::parse_target;
 use crate::build::HOST_TARGET;
 use crate::workspace::Workspace;
 
@@ -75,17 +75,7 @@ enum Task {
         render: bool,
     },
     /// Boots the supported kernels under emulation, runs the tests inside, and prints a table.
-    Vm {
-        /// The machines' architecture: x86_64 or aarch64, as Debian has it amd64 or arm64.
-        #[arg(long, value_parser = Architecture::find, default_value = std::env::consts::ARCH)]
-        arch: &'static Architecture,
-        /// The kernels' series, such as 5.10; all of them where none is given.
-        #[arg(value_name = "KERNEL")]
-        kernels: Vec<String>,
-        /// A part of the names of the end-to-end tests that are to run; all where it is not given.
-        #[arg(long, value_name = "PART")]
-        test: Option<String>,
-    },
+    Vm(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -113,6 +103,6 @@ fn run(task: Task) -> Result<()> {
         Task::Test { filter } => test::run(&workspace, filter.as_deref()),
         Task::Fuzz { target, runs } => fuzz::run(&workspace, target.as_deref(), runs),
         Task::Bench { sections, render } => bench::run(&workspace, &sections, render),
-        Task::Vm { arch, kernels, test } => vm::run(&workspace, arch, &kernels, test.as_deref()),
+        Task::Vm(options) => vm::run(&workspace, &options),
     }
 }

@@ -14,6 +14,7 @@ use crate::instructions;
 use crate::object;
 use crate::setup;
 use crate::toolchain::Toolchain;
+use crate::vm::{self, Options};
 use crate::workspace::Workspace;
 
 /// The package of the end-to-end tests.
@@ -38,6 +39,9 @@ pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         step("instructions", || instructions::check(workspace, &object))?;
     }
     end_to_end(workspace, &program, filter)?;
+    if filter.is_none() {
+        step("the oldest and the newest kernel", || vm::run(workspace, &Options::of_every_run()?))?;
+    }
     println!("ok: everything in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -7,9 +7,11 @@ mod guest;
 mod initramfs;
 mod kernels;
 mod modules;
+mod proofs;
 mod qemu;
 mod verdict;
 
+use std::env;
 use std::fs;
 use std::num::NonZero;
 use std::panic::resume_unwind;
@@ -18,41 +20,75 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+use clap::Args;
 
 use crate::architecture::Architecture;
 use crate::vm::ceilings::Ceilings;
 use crate::vm::emulator::Emulator;
 use crate::vm::guest::Guest;
 use crate::vm::kernels::Kernel;
+use crate::vm::proofs::Proofs;
 use crate::vm::verdict::Verdict;
 use crate::workspace::Workspace;
 
-/// Boots the kernels of the given series, or all, and prints a table of what came of it; with a
-/// part of a test's name only the end-to-end tests run that have it.
+/// What is to be proven.
+#[derive(Args)]
+pub struct Options {
+    /// The machines' architecture: x86_64 or aarch64, as Debian has it amd64 or arm64.
+    #[arg(long, value_parser = Architecture::find, default_value = env::consts::ARCH)]
+    pub arch: &'static Architecture,
+    /// The kernels' series, such as 5.10; all of them where none is given.
+    #[arg(value_name = "KERNEL")]
+    pub kernels: Vec<String>,
+    /// A part of the names of the end-to-end tests that are to run; all where it is not given.
+    #[arg(long, value_name = "PART")]
+    pub test: Option<String>,
+    /// Writes what was proven to xtask/proofs.json, and the README's table of it.
+    #[arg(long, conflicts_with = "test")]
+    pub write_table: bool,
+}
+
+impl Options {
+    /// Returns what is proven at every run of all tests: this machine's architecture, the oldest
+    /// kernel and the newest.
+    ///
+    /// # Errors
+    /// The architecture is none that is supported.
+    pub fn of_every_run() -> Result<Self> {
+        let arch = Architecture::find(env::consts::ARCH).map_err(Error::msg)?;
+        let all: Vec<_> = kernels::claimed(arch).map(|kernel| kernel.series.to_owned()).collect();
+        let kernels = [all.first(), all.last()].into_iter().flatten().cloned().collect();
+        Ok(Self { arch, kernels, test: None, write_table: false })
+    }
+}
+
+/// Boots the kernels, and prints a table of what came of it.
 ///
 /// # Errors
 /// A kernel cannot be had, a guest gives no verdict or a bad one, or a ceiling is exceeded.
-pub fn run(
-    workspace: &Workspace,
-    architecture: &'static Architecture,
-    series: &[String],
-    part: Option<&str>,
-) -> Result<()> {
-    let kernels = select(architecture, series)?;
+pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let kernels = select(options.arch, &options.kernels)?;
     let ceilings = Ceilings::read(&workspace.root)?;
-    let folder = workspace.target.join("vm").join(architecture.debian);
+    let folder = workspace.target.join("vm").join(options.arch.debian);
     fs::create_dir_all(&folder)?;
-    let emulator = Emulator::find(architecture, &folder)?;
-    let guest = Guest::build(workspace, &architecture.target())?;
+    let emulator = Emulator::find(options.arch, &folder)?;
+    let guest = Guest::build(workspace, &options.arch.target())?;
 
     let mut failures = Vec::new();
     let mut rows = vec![HEADINGS.map(str::to_owned)];
+    let part = options.test.as_deref();
     let boot = |kernel: &Kernel| prove(kernel, &emulator, &folder, &guest, part);
     for (kernel, proof) in kernels.iter().zip(prove_all(&kernels, boot)) {
         match proof.verdict {
             Ok(verdict) => {
-                failures.extend(faults(kernel, architecture, &verdict, &ceilings));
+                let faults = faults(kernel, options.arch, &verdict, &ceilings);
+                if options.write_table && faults.is_empty() {
+                    let mut proofs = Proofs::read(&workspace.root)?;
+                    proofs.insert(options.arch, kernel, proofs::Proof::of(&verdict)?);
+                    proofs.write(&workspace.root)?;
+                }
+                failures.extend(faults);
                 rows.push(row(kernel, &verdict, proof.seconds));
             }
             Err(error) => failures.push(format!("Linux {}: {error:#}", kernel.series)),
