@@ -8,16 +8,18 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 
+use crate::architecture::Architecture;
 use crate::command;
 use crate::vm::emulator::Emulator;
 use crate::vm::initramfs::Archive;
-use crate::vm::kernels::{self, KERNELS};
+use crate::vm::kernels;
 use crate::workspace::Workspace;
 
-/// The kernel's series: the one that most hosts run.
+/// The kernel: of the series that most hosts run.
 const SERIES: &str = "6.1";
+const ARCHITECTURE: &str = "x86_64";
 /// How long a machine may take: two minutes of its own time are ten of a busy host's.
 const PATIENCE: Duration = Duration::from_secs(1_200);
 /// One instruction a nanosecond; time in which nothing happens is passed over.
@@ -49,11 +51,12 @@ pub fn run(
     packed: &[Packed],
     mark: &str,
 ) -> Result<(String, String)> {
-    let folder = workspace.target.join("vm");
+    let architecture = Architecture::find(ARCHITECTURE).map_err(Error::msg)?;
+    let folder = workspace.target.join("vm").join(architecture.debian);
     std::fs::create_dir_all(&folder)?;
-    let emulator = Emulator::find(&folder)?;
-    let kernel = KERNELS.iter().find(|kernel| kernel.series == SERIES);
-    let image = kernels::image(kernel.context("no such kernel")?, &folder)?;
+    let emulator = Emulator::find(architecture, &folder)?;
+    let kernel = kernels::claimed(architecture).find(|kernel| kernel.series == SERIES);
+    let image = kernels::image(kernel.context("no such kernel")?, architecture, &folder)?;
 
     let mut archive = Archive::new();
     archive.program("init", init)?;
