@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
+use imds_audit::simulator::Style;
 use imds_audit_tests::Scene;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -21,7 +23,9 @@ fn script(folder: &TempDir, name: &str, text: &str) -> String {
 /// Runs a program in a scene of its own, which is to make one request; gives who made it.
 fn process(program: &str, arguments: &[&str]) -> Option<Value> {
     let scene = Scene::new()?;
-    // A script is alive until its event is there: what has ended cannot be read any more.
+    // What has ended cannot be read any more: the tool and the layers above it live as long as the
+    // request, for which a loaded machine wants a moment, and the script until its event is there.
+    scene.service.set_style(Style { delay: Duration::from_secs(1), ..Style::default() });
     let running = scene.start(program, arguments);
     scene.wait_for_events(1);
     let caller = running.wait();
