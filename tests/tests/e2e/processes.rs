@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process;
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use imds_audit::simulator::Topology;
+use imds_audit::simulator::{Style, Topology};
 use imds_audit_tests::{Caller, Cgroup, Running, Scene, become_user, public_copy, skip};
 use serde_json::json;
 
@@ -138,6 +138,8 @@ fn a_process_in_a_kubernetes_container_is_named_with_its_container_and_pod() {
 #[test]
 fn a_caller_of_another_user_is_reported_with_that_user() {
     let Some(scene) = Scene::new() else { return };
+    // The user's name is read from the caller's own root, so it must live until that was done.
+    scene.service.set_style(Style { delay: Duration::from_secs(1), ..Style::default() });
     let (_folder, client) = public_copy(CLIENT.as_ref());
     let mut command = scene.command(client);
     command.args(["connect", SERVICE, "send", GET_V1, "receive"]).current_dir("/");
