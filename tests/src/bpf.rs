@@ -10,7 +10,6 @@ use std::path::Path;
 const PROGRAM_LOAD: c_long = 5;
 const PROGRAM_ATTACH: c_long = 8;
 const PROGRAM_DETACH: c_long = 9;
-const PROGRAM_BY_ID: c_long = 13;
 /// `BPF_PROG_TYPE_CGROUP_SKB`.
 const CGROUP_SKB: u32 = 8;
 /// `BPF_CGROUP_INET_EGRESS`.
@@ -51,9 +50,27 @@ pub fn load(kind: u32, instructions: &[u64]) -> OwnedFd {
     descriptor(call(PROGRAM_LOAD, &attributes).unwrap())
 }
 
-/// Says whether a program is still loaded.
-pub fn is_loaded(id: u32) -> bool {
-    call(PROGRAM_BY_ID, &[id, 0, 0]).map(descriptor).is_ok()
+/// What the kernel knows by an id, and its command to open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `BPF_PROG_GET_FD_BY_ID`.
+    Program = 13,
+    /// `BPF_MAP_GET_FD_BY_ID`.
+    Map = 14,
+    /// `BPF_LINK_GET_FD_BY_ID`.
+    Link = 30,
+}
+
+/// Says whether something is in the kernel; what it opens for that it closes.
+///
+/// # Errors
+/// The kernel says neither that it is there nor that there is no such id.
+pub fn is_there(kind: Kind, id: u32) -> io::Result<bool> {
+    match call(kind as c_long, &[id, 0, 0]) {
+        Ok(number) => Ok(descriptor(number).as_raw_fd() >= 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// How another program is attached to a control group.

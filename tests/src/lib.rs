@@ -12,6 +12,7 @@
 //!       ── memory_limit                   a bound on that
 //!       ── confined                       where the program may do or see less
 //!       ── bpf                            other programs in the kernel
+//!       ── netem                          a network that spoils packets
 //!       ── systemd                        units of the test's own, and a systemd that runs them
 //!       ── trap                           a root folder in which nothing is ever found
 //!       ── needle                         a secret, in every form that it could be written in
@@ -30,6 +31,7 @@ mod line;
 mod memory;
 mod memory_limit;
 mod needle;
+pub mod netem;
 mod prerequisites;
 mod scene;
 mod stage;

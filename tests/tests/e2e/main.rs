@@ -25,6 +25,7 @@ mod spark;
 mod stuck;
 mod trap;
 mod units;
+mod unloading;
 
 /// The client that does what its arguments say.
 const CLIENT: &str = env!("CARGO_BIN_EXE_imds-audit-test-client");

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 
 use imds_audit::simulator::{SERVICE_V4, SERVICE_V6, Topology};
+use imds_audit_tests::netem::{spoil, spoilt};
 use imds_audit_tests::{Caller, Findings, Scene, skip, until};
 use io_uring::IoUring;
 use serde_json::{Value, json};
@@ -148,6 +149,29 @@ fn a_thread_of_the_kernel_that_sends_for_a_process_that_only_connected() {
     check_attributed(&steps, &["v1"], Patient, &["connector"]);
 }
 
+#[test]
+#[ignore = "it needs sch_netem, which the kernels of cargo xtask vm have"]
+fn over_a_network_that_loses_repeats_and_delays_packets() {
+    const TIMES: usize = 8;
+    let times = TIMES.to_string();
+    let asked = [GET_V1, GET_V2, LONG_V2].map(|request| ["send", request, "receive"]);
+    let steps =
+        [&OPEN[..], &["send", PUT, "receive", "times", &times], asked.as_flattened()].concat();
+    let classes = [&["v2-token"][..], &["v1", "v2", "v2"].repeat(TIMES)].concat();
+    let Some(scene) = Scene::new() else { return };
+    let network = &scene.network;
+    if let Err(error) = spoil(network.client(), "eth0") {
+        return skip(&format!("this kernel has no sch_netem: {error}"));
+    }
+    spoil(network.service_namespace(), "imds0").unwrap();
+    let said = call(&scene, &steps, classes.len());
+    let [client, service] =
+        [network.client(), network.service_namespace()].map(|namespace| spoilt(namespace).unwrap());
+    assert!(client.repeated > 0 && service.repeated > 0, "{client:?} {service:?}");
+    assert!(client.overtaken + service.overtaken > 0, "{client:?} {service:?}");
+    judge(&scene.finish(), &said, &classes, &vec!["writer"; classes.len()]);
+}
+
 /// Checks a row whose requests are all sent by whom the kernel sees sending.
 fn check(steps: &[&str], classes: &[&str], stay: Stay) {
     check_attributed(steps, classes, stay, &vec!["writer"; classes.len()]);
@@ -161,20 +185,26 @@ fn check_attributed(steps: &[&str], classes: &[&str], stay: Stay, attributions: 
         return skip(&format!("io_uring is not to be had on this kernel: {error}"));
     }
     let Some(scene) = Scene::new() else { return };
-    let said: Vec<_> = addresses(scene.network.ipv6())
-        .map(|address| {
-            let before = scene.entries().len();
-            let caller = scene.run_well(CLIENT, &with_address(steps, &address));
-            // The service reads the callers' requests in the order of the callers.
-            scene.wait_for_entries(before + classes.len());
-            (address, said(&caller))
-        })
-        .collect();
+    let said = call(&scene, steps, classes.len());
     let findings = match stay {
         Patient => scene.finish(),
         Gone => scene.finish_without_readers(),
     };
     judge(&findings, &said, classes, attributions);
+}
+
+/// Has a client take steps that make so many requests, for each family of addresses, and gives who
+/// it says it was.
+fn call(scene: &Scene, steps: &[&str], requests: usize) -> Vec<(String, Vec<Value>)> {
+    addresses(scene.network.ipv6())
+        .map(|address| {
+            let before = scene.entries().len();
+            let caller = scene.run_well(CLIENT, &with_address(steps, &address));
+            // The service reads the callers' requests in the order of the callers.
+            scene.wait_for_entries(before + requests);
+            (address, said(&caller))
+        })
+        .collect()
 }
 
 /// The service's addresses: of IPv4, of IPv6, and of IPv4 over a socket of IPv6.
