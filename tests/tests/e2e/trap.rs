@@ -11,14 +11,18 @@ fn a_root_folder_that_never_answers_holds_up_nothing() {
     let Some(trap) = Trap::set() else { return skip("this kernel has no FUSE") };
     let root = trap.root();
     let request = ["connect", &address, "send", GET_V1, "receive"];
-    let steps = [&["root", root.to_str().unwrap()], &request[..], &["stdin"]].concat();
+    // Both live until they are looked at.
+    let request = [&request[..], &["stdin"]].concat();
+    let steps = [&["root", root.to_str().unwrap()], &request[..]].concat();
     let trapped = scene.start(CLIENT, &steps);
     let walked_in = until(|| (trap.victims() > 0).then_some(()));
     assert!(walked_in.is_some(), "{trap:?} {:#?}", scene.events());
     // The program looks for the user's name there, in vain, and goes on.
     scene.wait_for_events(1);
-    let other = scene.run_well(CLIENT, &request);
+    let other = scene.start(CLIENT, &request);
     scene.wait_for_events(2);
+    let other = other.wait();
+    assert!(other.status.success(), "{other:?}");
     let events = scene.events();
     let (first, second) = (&events[0]["process"], &events[1]["process"]);
     assert_eq!((&first["pid"], &first["user"]), (&json!(trapped.pid()), &json!(null)));
