@@ -57,7 +57,9 @@ fn tail(log: &str) -> &str {
 
 /// Returns the line that says what the verifier disliked: the last before its statistics.
 fn verdict(log: &str) -> Option<&str> {
-    const STATISTICS: [&str; 3] = ["processed ", "verification time ", "stack depth "];
+    // The third is told since Linux 7.2, the newest kernel that was tried.
+    const STATISTICS: [&str; 4] =
+        ["processed ", "verification time ", "insns processed ", "stack depth "];
     let is_statistic = |line: &str| STATISTICS.iter().any(|start| line.starts_with(start));
     log.lines().map(str::trim).rfind(|line| !line.is_empty() && !is_statistic(line))
 }
@@ -72,6 +74,14 @@ mod tests {
                    unknown func bpf_probe_read_kernel#113\nverification time 41 usec\n\
                    stack depth 0\nprocessed 2 insns (limit 1000000)\n\n";
         assert_eq!(verdict(log), Some("unknown func bpf_probe_read_kernel#113"));
+        // Linux 7.2, in lockdown.
+        let log = "2598: (85) call bpf_probe_read#4\n\
+                   program of this type cannot use helper bpf_probe_read#4\n\
+                   verification time 303591 usec\nstack depth 64+24+328+168+0 max 0\n\
+                   insns processed 5009+151+889+141+0\n\
+                   processed 6190 insns (limit 1000000) max_states_per_insn 10\n\n";
+        let verdict_of_7_2 = "program of this type cannot use helper bpf_probe_read#4";
+        assert_eq!(verdict(log), Some(verdict_of_7_2));
         assert_eq!(verdict("processed 2 insns\n"), None);
         assert_eq!(verdict(""), None);
     }

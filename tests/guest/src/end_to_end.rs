@@ -128,7 +128,7 @@ fn run_each(options: &[&str], names: &[String]) -> Result<()> {
     let said = sections(&rest);
     for name in failed {
         let said = said.get(name.as_str()).copied().unwrap_or("nothing was said");
-        let failure = Some(beginning(said).to_owned());
+        let failure = Some(shortened(said));
         judged.push(name.clone());
         report::write(&Line::Test { name, failure });
     }
@@ -156,13 +156,22 @@ fn sections(text: &str) -> BTreeMap<&str, &str> {
     parts.collect()
 }
 
-/// Returns the beginning of a text.
-fn beginning(text: &str) -> &str {
-    let mut end = text.len().min(MAX_OUTPUT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+/// Returns a text, but for the middle of one that is longer than [`MAX_OUTPUT`]: what happened stands
+/// at its beginning, what the verifier disliked at its end.
+fn shortened(text: &str) -> String {
+    let text = text.trim();
+    if text.len() <= MAX_OUTPUT {
+        return text.to_owned();
     }
-    text.get(..end).unwrap_or_default().trim()
+    let (mut head, mut tail) = (MAX_OUTPUT / 2, text.len() - MAX_OUTPUT / 2);
+    while !text.is_char_boundary(head) {
+        head -= 1;
+    }
+    while !text.is_char_boundary(tail) {
+        tail += 1;
+    }
+    let [head, tail] = [text.get(..head), text.get(tail..)].map(Option::unwrap_or_default);
+    format!("{head}\n[…]\n{tail}")
 }
 
 #[cfg(test)]
@@ -177,5 +186,14 @@ mod tests {
         let said = sections("\n---- a::b stdout ----\nwhy\n\n---- c stdout ----\nhow\n");
         assert_eq!(said.get("a::b").map(|said| said.trim()), Some("why"));
         assert_eq!(said.get("c").map(|said| said.trim()), Some("how"));
+    }
+
+    #[test]
+    fn a_long_text_keeps_its_beginning_and_its_end() {
+        assert_eq!(shortened(" short\n"), "short");
+        let long = format!("first {} last", "ü".repeat(MAX_OUTPUT));
+        let kept = shortened(&long);
+        assert!(kept.starts_with("first ü") && kept.ends_with("ü last"), "{kept}");
+        assert!(kept.len() <= MAX_OUTPUT + 8, "{}", kept.len());
     }
 }
