@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use imds_audit_ebpf::COMM_LENGTH;
 
+use super::address;
 use super::advice::Advice;
 use super::build::{self, Answer, Head, Seen, Way};
 use super::class::Class;
 use super::diagnosis::{Diagnostician, ProcessKey};
 use super::event::{
-    Attribution, Body, Connection, ConnectionEvent, ConnectionFate, Event, Process as ProcessPart,
-    RequestEvent, Time, UnknownReason,
+    Body, Connection, ConnectionEvent, ConnectionFate, Event, RequestEvent, Time, UnknownReason,
 };
-use super::lend::with_found;
 use super::people::{Actor, People};
+use super::portraits::Portraits;
+use super::redact::Known;
 use super::token::TokenHasher;
 use crate::flow::{
     ConnectionId, Counters, Ends, Exchange, Fate, Finding, Left, Limits, Request, Response,
@@ -49,6 +50,7 @@ impl Clock {
 pub struct Auditor {
     tracker: Tracker,
     people: People,
+    portraits: Portraits,
     hasher: TokenHasher,
     diagnostician: Diagnostician,
     clock: Clock,
@@ -64,6 +66,7 @@ impl Auditor {
         Self {
             tracker: Tracker::new(limits),
             people: People::new(most),
+            portraits: Portraits::default(),
             hasher: TokenHasher::new(),
             diagnostician: Diagnostician::default(),
             clock,
@@ -90,6 +93,11 @@ impl Auditor {
     /// Returns what the flow station could not see as it was.
     pub fn counters(&self) -> Counters {
         self.tracker.counters()
+    }
+
+    /// Returns how many processes and programs the diagnosis has forgotten.
+    pub const fn forgotten(&self) -> u64 {
+        self.diagnostician.forgotten()
     }
 
     /// Returns when [`expire`](Self::expire) is due.
@@ -230,9 +238,9 @@ impl Auditor {
             answer,
             duration: answered.map(|time| since(*started, time)),
         };
-        let event = with_found(actor.as_ref(), self.clock, |found| {
-            build::request(&seen, found, attribution, &self.hasher)
-        });
+        let (portraits, clock) = (&mut self.portraits, self.clock);
+        let who = |known: &Known<'_>| portraits.of(actor.as_ref(), attribution, clock, known);
+        let event = build::request(&seen, who, &self.hasher);
         (event, actor.map(|Actor { task, .. }| (task.pid, task.start_time)))
     }
 
@@ -241,7 +249,7 @@ impl Auditor {
         let event = ConnectionEvent {
             time: self.clock.time(unused.opened),
             connection: Connection {
-                endpoint: unused.ends.endpoint.to_string(),
+                endpoint: address::text(unused.ends.endpoint),
                 fate: match unused.fate {
                     Fate::Accepted => ConnectionFate::Accepted,
                     Fate::Refused => ConnectionFate::Refused,
@@ -251,7 +259,7 @@ impl Auditor {
                 duration_us: Some(build::microseconds(since(unused.opened, unused.ended))),
             },
             network: build::network(&self.way(&unused.ends), None),
-            process: self.process(actor.as_ref(), attribution),
+            process: self.portraits.of(actor.as_ref(), attribution, self.clock, &Known::default()),
         };
         Event::from(Body::from(event))
     }
@@ -264,10 +272,6 @@ impl Auditor {
             netns: ends.netns,
             host_network: ends.netns.zip(self.host_netns).map(|(caller, host)| caller == host),
         }
-    }
-
-    fn process(&self, actor: Option<&Actor>, attribution: Attribution) -> ProcessPart {
-        with_found(actor, self.clock, |found| build::process(found, attribution))
     }
 }
 

@@ -1,8 +1,10 @@
 //! Makes events from plain values: classifies, redacts, bounds.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::address;
 use super::class::{self, Outcome, TOKEN_HEADER, Verdict};
 use super::client::Client;
 use super::event::{
@@ -10,7 +12,7 @@ use super::event::{
     Network, Pod, Process, RequestEvent, Responsible, Rule, Spark, Time, UnknownReason,
 };
 use super::limit::{self, bound};
-use super::redact;
+use super::redact::{self, Known};
 use super::token::TokenHasher;
 
 /// A request as it was seen.
@@ -162,11 +164,11 @@ pub struct FoundAncestor<'a> {
 ///
 /// The token that it carried, and what else its headers have that is secret, is removed wherever
 /// else it stands: in the target, in the user agent, in the arguments of the process and of its
-/// parents. It has no advice yet.
+/// parents. It has no advice yet. `process` makes the part that says who it was, without what is
+/// known to be secret.
 pub fn request(
     seen: &Seen<'_>,
-    found: &Found<'_>,
-    attribution: Attribution,
+    process: impl FnOnce(&Known<'_>) -> Arc<Process>,
     hasher: &TokenHasher,
 ) -> RequestEvent {
     let head = seen.head.as_ref().ok();
@@ -178,17 +180,17 @@ pub fn request(
         .map(|(_, value)| value.trim_ascii())
         .find(|value| !value.is_empty())
         .unwrap_or_default();
-    let secrets = redact::secrets(headers());
-    let clean = Clean { secrets: &secrets };
+    let known = Known::of_headers(headers());
+    let clean = Clean { known: &known };
     let (status, outcome, ttl) = match seen.answer {
         Answer::Status { status, ttl } => (Some(status), Outcome::of_status(status), ttl),
         Answer::Nothing => (None, Outcome::NoResponse, None),
         Answer::Unobserved => (None, Outcome::Unobserved, None),
     };
     let user_agent = header(head, b"User-Agent");
-    let process = clean.process(found, attribution);
+    let process = process(&known);
     let client = Client::recognise(
-        user_agent.map(|agent| redact::all_known(agent, &secrets)).as_deref(),
+        user_agent.map(|agent| known.remove(agent)).as_deref(),
         process.exe.as_deref(),
         process.args.as_deref(),
     );
@@ -201,7 +203,7 @@ pub fn request(
             resource: verdict.resource,
             outcome,
             duration_us: seen.duration.map(microseconds),
-            endpoint: seen.way.endpoint.to_string(),
+            endpoint: address::text(seen.way.endpoint),
             token: hasher.hash(token),
             reason: seen.head.as_ref().err().copied(),
         },
@@ -222,20 +224,20 @@ pub fn request(
 /// Makes the process of a loss, from the name of its thread that acted, ended by a NUL.
 pub fn loser(pid: u32, comm: &[u8]) -> LossProcess {
     let name = comm.split(|&byte| byte == 0).next().filter(|name| !name.is_empty());
-    let clean = Clean { secrets: &[] };
-    LossProcess { pid, name: name.map(|name| clean.text(name, bound::NAME)) }
+    let known = Known::default();
+    LossProcess { pid, name: name.map(|name| Clean { known: &known }.text(name, bound::NAME)) }
 }
 
-/// Makes the part of an event that says who it was.
-pub fn process(found: &Found<'_>, attribution: Attribution) -> Process {
-    Clean { secrets: &[] }.process(found, attribution)
+/// Makes the part of an event that says who it was, without what is known to be secret.
+pub fn process(found: &Found<'_>, attribution: Attribution, known: &Known<'_>) -> Process {
+    Clean { known }.process(found, attribution)
 }
 
 /// Makes the part of an event that says which way it went.
 pub fn network(way: &Way, ttl: Option<u8>) -> Network {
     Network {
         family: if way.endpoint.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 },
-        source: way.source.map(|source| source.to_string()),
+        source: way.source.map(address::text),
         response_ttl: ttl,
         netns: way.netns,
         host_network: way.host_network,
@@ -254,20 +256,19 @@ fn header<'a>(head: Option<&Head<'a>>, wanted: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// Cleans bytes of secrets, of those known above all, and bounds them.
-struct Clean<'a> {
+struct Clean<'a, 'k> {
     /// What is known to be secret.
-    secrets: &'a [&'a [u8]],
+    known: &'a Known<'k>,
 }
 
-impl Clean<'_> {
+impl Clean<'_, '_> {
     fn text(&self, bytes: &[u8], limit: usize) -> String {
-        limit::text(&redact::text(&redact::all_known(bytes, self.secrets)), limit)
+        limit::text(&redact::text(&self.known.remove(bytes)), limit)
     }
 
     fn arguments(&self, args: &[&[u8]], limit: usize) -> (Vec<String>, bool) {
         let count = args.len().min(bound::ARGUMENT_COUNT);
-        let known: Vec<_> =
-            args.iter().take(count).map(|arg| redact::all_known(arg, self.secrets)).collect();
+        let known: Vec<_> = args.iter().take(count).map(|arg| self.known.remove(arg)).collect();
         let mut left = limit;
         let mut texts = Vec::with_capacity(count);
         let mut cut = count < args.len();

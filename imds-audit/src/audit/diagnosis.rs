@@ -1,6 +1,7 @@
 //! Says why a caller still uses IMDSv1.
 
 use std::fmt;
+use std::hash::Hash;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
@@ -60,6 +61,7 @@ pub struct Diagnostician {
     processes: LruCache<ProcessKey, Asked>,
     programs: LruCache<ProgramKey, Asked>,
     hop_limit: Option<u8>,
+    forgotten: u64,
 }
 
 /// One process: its number and its start, as the kernel tells them. The start in an event is told
@@ -91,6 +93,7 @@ impl Default for Diagnostician {
             processes: LruCache::new(MAX_CALLERS),
             programs: LruCache::new(MAX_CALLERS),
             hop_limit: None,
+            forgotten: 0,
         }
     }
 }
@@ -132,11 +135,16 @@ impl Diagnostician {
         process: Option<ProcessKey>,
         change: impl Fn(&mut Asked),
     ) {
+        let Self { processes, programs, forgotten, .. } = self;
         if let Some(key) = process {
-            change(self.processes.get_or_insert_mut(key, Asked::default));
+            change(remember(processes, key, forgotten));
         }
-        let program = ProgramKey::of(&event.process);
-        change(self.programs.get_or_insert_mut(program, Asked::default));
+        change(remember(programs, ProgramKey::of(&event.process), forgotten));
+    }
+
+    /// Returns how many processes and programs were forgotten because there were too many.
+    pub const fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Explains an IMDSv1 request by the process's own token requests; where it made none and is
@@ -170,6 +178,18 @@ impl Diagnostician {
             Some(outcome) => Some(Diagnosis::Refused { outcome }),
         }
     }
+}
+
+/// Returns what is remembered of one; counts it where another has to be forgotten for that.
+fn remember<'a, K: Hash + Eq>(
+    known: &'a mut LruCache<K, Asked>,
+    key: K,
+    forgotten: &mut u64,
+) -> &'a mut Asked {
+    if known.len() == known.cap().get() && !known.contains(&key) {
+        *forgotten = forgotten.saturating_add(1);
+    }
+    known.get_or_insert_mut(key, Asked::default)
 }
 
 /// Says whether a client makes its token requests within its own process.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::audit::event::tests::example;
 
@@ -21,7 +23,7 @@ fn away(class: Class, outcome: Outcome) -> RequestEvent {
 
 /// The same from another process of the same program.
 fn of_process(pid: u32, mut event: RequestEvent) -> RequestEvent {
-    event.process.pid = Some(pid);
+    Arc::make_mut(&mut event.process).pid = Some(pid);
     event
 }
 
@@ -50,7 +52,7 @@ fn a_caller_without_a_token_request_never_asks() {
 fn a_fallback_after_silence_is_the_hop_limit_that_was_seen() {
     let mut near = of_process(1, event(Class::V2Token, Outcome::Served));
     near.network.response_ttl = Some(1);
-    near.process.unit = None;
+    Arc::make_mut(&mut near.process).unit = None;
     let events = [near, away(Class::V2Token, Outcome::NoResponse), away(READ, Outcome::Served)];
     let expected = Diagnosis::Unanswered { hop_limit: Some(1), host_network: Some(false) };
     assert_eq!(diagnosed(&events), Some(expected));
@@ -60,7 +62,7 @@ fn a_fallback_after_silence_is_the_hop_limit_that_was_seen() {
 fn a_token_response_that_came_over_hops_does_not_tell_the_hop_limit() {
     let mut far = of_process(1, away(Class::V2Token, Outcome::Served));
     far.network.response_ttl = Some(1);
-    far.process.unit = None;
+    Arc::make_mut(&mut far.process).unit = None;
     let events = [far, away(Class::V2Token, Outcome::NoResponse), away(READ, Outcome::Served)];
     let expected = Diagnosis::Unanswered { hop_limit: None, host_network: Some(false) };
     assert_eq!(diagnosed(&events), Some(expected));
@@ -92,7 +94,7 @@ fn an_empty_token_is_named_also_where_curl_dropped_the_header() {
     let wire = [event(Class::V2EmptyToken, Outcome::Rejected)];
     assert_eq!(diagnosed(&wire), Some(Diagnosis::EmptyToken));
     let mut dropped = event(READ, Outcome::Served);
-    dropped.process.args =
+    Arc::make_mut(&mut dropped.process).args =
         Some(vec!["curl".into(), "-H".into(), "X-aws-ec2-metadata-token: ".into()]);
     assert_eq!(diagnosed(&[dropped]), Some(Diagnosis::EmptyToken));
 }
@@ -100,7 +102,7 @@ fn an_empty_token_is_named_also_where_curl_dropped_the_header() {
 #[test]
 fn a_one_liner_that_asks_and_falls_back_did_not_send_an_empty_token() {
     let mut read = event(READ, Outcome::Served);
-    read.process.args =
+    Arc::make_mut(&mut read.process).args =
         Some(vec!["python3".into(), "-c".into(), "h={'X-aws-ec2-metadata-token': t}".into()]);
     let events = [event(Class::V2Token, Outcome::NotFound), read];
     let expected = Diagnosis::Refused { outcome: Outcome::NotFound };
@@ -168,9 +170,31 @@ fn a_flood_of_callers_is_bounded() {
     let mut diagnostician = Diagnostician::default();
     for pid in 0..5000 {
         let mut event = of_process(pid, event(Class::V2Token, Outcome::Served));
-        event.process.name = Some(pid.to_string());
+        Arc::make_mut(&mut event.process).name = Some(pid.to_string());
         observe(&mut diagnostician, &event);
     }
     assert_eq!(diagnostician.processes.len(), MAX_CALLERS.get());
     assert_eq!(diagnostician.programs.len(), MAX_CALLERS.get());
+}
+
+#[test]
+fn each_caller_that_is_forgotten_is_counted() {
+    let mut diagnostician = Diagnostician::default();
+    let asks = |pid: u32| {
+        let mut event = of_process(pid, event(Class::V2Token, Outcome::Served));
+        Arc::make_mut(&mut event.process).name = Some(pid.to_string());
+        event
+    };
+    let most = u32::try_from(MAX_CALLERS.get()).unwrap();
+    for pid in 0..most {
+        observe(&mut diagnostician, &asks(pid));
+    }
+    // Asking again makes nobody be forgotten.
+    observe(&mut diagnostician, &asks(most - 1));
+    assert_eq!(diagnostician.forgotten(), 0);
+    for pid in most..most + 10 {
+        observe(&mut diagnostician, &asks(pid));
+    }
+    // As a process and as a program.
+    assert_eq!(diagnostician.forgotten(), 2 * 10);
 }

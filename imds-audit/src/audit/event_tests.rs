@@ -1,9 +1,11 @@
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::audit::build::{self, Answer, Found, FoundAncestor, Head, Seen, Way};
 use crate::audit::class::Class;
+use crate::audit::redact::Known;
 use crate::audit::token::TokenHasher;
 
 /// The example of the design.
@@ -52,7 +54,8 @@ pub(crate) fn request(headers: &[(&[u8], &[u8])], args: &[&[u8]]) -> RequestEven
         unit: Some(b"refresh.service"),
         ..Found::default()
     };
-    build::request(&seen, &found, Attribution::Writer, &TokenHasher::new())
+    let who = |known: &Known<'_>| Arc::new(build::process(&found, Attribution::Writer, known));
+    build::request(&seen, who, &TokenHasher::new())
 }
 
 #[test]
@@ -108,7 +111,11 @@ fn a_request_that_is_no_http_has_a_reason_and_no_version() {
         answer: Answer::Nothing,
         duration: None,
     };
-    let event = build::request(&seen, &Found::default(), Attribution::Unknown, &TokenHasher::new());
+    let event = build::request(
+        &seen,
+        |known| Arc::new(build::process(&Found::default(), Attribution::Unknown, known)),
+        &TokenHasher::new(),
+    );
     let value = serde_json::to_value(Event::from(event)).unwrap();
     assert_eq!(value["imds"]["class"], "unknown");
     assert_eq!(value["imds"]["reason"], "not-http");
@@ -124,7 +131,7 @@ fn a_thousand_long_arguments_stay_within_the_bound() {
     let long = vec![b'a'; 4096];
     let args: Vec<&[u8]> = std::iter::repeat_n(long.as_slice(), 1000).collect();
     let event = request(&[], &args);
-    let total: usize = event.process.args.unwrap().iter().map(String::len).sum();
+    let total: usize = event.process.args.iter().flatten().map(String::len).sum();
     assert!(event.process.args_truncated);
     assert!(total <= crate::audit::limit::bound::ARGUMENTS + 8, "{total}");
 }

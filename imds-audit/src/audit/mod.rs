@@ -3,6 +3,7 @@
 //! Pure: no I/O, and no clock but the times that come with its input. Everything that leaves
 //! this module for an output has been redacted and bounded here.
 
+mod address;
 pub mod advice;
 pub mod auditor;
 pub mod build;
@@ -14,6 +15,7 @@ mod lend;
 pub mod limit;
 pub mod path;
 pub mod people;
+mod portraits;
 pub mod redact;
 pub mod token;
 

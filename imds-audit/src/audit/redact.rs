@@ -13,6 +13,7 @@
 
 mod argument;
 mod key;
+mod known;
 mod literal;
 mod option;
 mod place;
@@ -22,12 +23,12 @@ mod work;
 
 use std::borrow::Cow;
 
-use memchr::memmem;
-
 use argument::Pending;
 use key::{Bare, Command, Key};
+pub use known::Known;
+#[cfg(any(test, fuzzing))]
+pub use known::known;
 use value::Extent;
-pub use wire::secrets;
 
 /// What stands where a secret was.
 pub const MARK: &[u8] = b"<redacted>";
@@ -35,11 +36,16 @@ pub const MARK: &[u8] = b"<redacted>";
 /// The longest login that is looked for in a URL whose password is not escaped.
 const LONGEST_LOGIN: usize = 256;
 
-/// The shortest secret that [`known`] looks for; a shorter one would shred innocent text.
+/// The shortest secret that [`Known`] looks for; a shorter one would shred innocent text.
 const SHORTEST_KNOWN: usize = 8;
 
 /// Redacts a free text: a target, a header's value, a script.
 pub fn text(bytes: &[u8]) -> Cow<'_, [u8]> {
+    // A name alone has nothing behind it that could be its value, and is too short for a token.
+    let is_name = |bytes: &[u8]| bytes.iter().all(|byte| key::is_name(*byte));
+    if bytes.len() < key::SHORTEST_SHAPE && bytes.first() != Some(&b'-') && is_name(bytes) {
+        return Cow::Borrowed(bytes);
+    }
     let mut scan = Scan::new(bytes, false);
     scan.run(0);
     scan.finish()
@@ -60,39 +66,6 @@ pub fn arguments<'a>(arguments: impl IntoIterator<Item = &'a [u8]>) -> Vec<Cow<'
         redacted.push(scan.finish());
     }
     redacted
-}
-
-/// Removes every occurrence of a secret that is known from elsewhere, such as the token that
-/// went over the wire. A secret of less than eight bytes is not looked for.
-pub fn known<'a>(bytes: &'a [u8], secret: &[u8]) -> Cow<'a, [u8]> {
-    if secret.len() < SHORTEST_KNOWN {
-        return Cow::Borrowed(bytes);
-    }
-    let mut output = Vec::new();
-    let mut done = 0;
-    for start in memmem::find_iter(bytes, secret) {
-        output.extend_from_slice(bytes.get(done..start).unwrap_or_default());
-        output.extend_from_slice(MARK);
-        done = start + secret.len();
-    }
-    if done == 0 {
-        return Cow::Borrowed(bytes);
-    }
-    output.extend_from_slice(bytes.get(done..).unwrap_or_default());
-    Cow::Owned(output)
-}
-
-/// Removes every occurrence of several secrets, in their order, as [`known`] does one.
-pub fn all_known<'a>(bytes: &'a [u8], secrets: &[&[u8]]) -> Cow<'a, [u8]> {
-    let mut cleaned = Cow::Borrowed(bytes);
-    for secret in secrets {
-        let without = match known(&cleaned, secret) {
-            Cow::Owned(without) => Some(without),
-            Cow::Borrowed(_) => None,
-        };
-        cleaned = without.map_or(cleaned, Cow::Owned);
-    }
-    cleaned
 }
 
 /// One pass over one text.
@@ -139,6 +112,9 @@ impl<'a> Scan<'a> {
     fn remove(&mut self, start: usize, end: usize) {
         if start >= end {
             return;
+        }
+        if self.output.capacity() == 0 {
+            self.output.reserve(self.bytes.len() + MARK.len());
         }
         self.output.extend_from_slice(self.bytes.get(self.copied..start).unwrap_or_default());
         self.output.extend_from_slice(MARK);

@@ -2,11 +2,13 @@
 
 mod fallbacks;
 mod losses;
+mod pace;
 
 use std::{fs, future::Future, os::unix::fs::MetadataExt, pin::pin, time::Duration};
 
 use anyhow::Context;
 use losses::Told;
+use pace::Pace;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
@@ -170,6 +172,7 @@ impl Session {
         mut observer: impl FnMut(&Event),
     ) -> anyhow::Result<Ended> {
         let mut stop = pin!(stop);
+        let mut pace = Pace::default();
         let reason = loop {
             let deadline = self.auditor.next_deadline().map(until);
             let wait = async {
@@ -185,9 +188,12 @@ impl Session {
                 () = self.desk.sink.queue().changed() => {}
                 () = wait => {}
             }
-            self.turn(&mut observer);
+            let more = self.turn(&mut observer);
             if self.desk.closed {
                 break StopReason::OutputClosed;
+            }
+            if more.is_none() {
+                pace.keep();
             }
         };
         // What the kernel half has written until now still counts, what comes later does not: a
@@ -257,6 +263,7 @@ impl Session {
         });
         // What was given up just now among it.
         self.tell_losses();
+        self.desk.summary.set_forgotten(self.auditor.forgotten());
         let observed = Duration::from_nanos(end.0.saturating_sub(self.started.0));
         // Before the totals are written, so that they hold what could not be written.
         self.desk.settle();

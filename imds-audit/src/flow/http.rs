@@ -9,6 +9,7 @@ mod line;
 use std::fmt;
 use std::ops::Range;
 
+use memchr::{memchr, memchr_iter};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::work::look;
@@ -191,7 +192,7 @@ impl<'a> Iterator for Headers<'a> {
             if line.is_empty() {
                 self.rest = &[];
             } else if !matches!(line.first(), Some(b' ' | b'\t'))
-                && let Some(colon) = line.iter().position(|&b| b == b':')
+                && let Some(colon) = memchr(b':', line)
                 && let (name, Some(value)) = (line.get(..colon)?, line.get(colon + 1..))
             {
                 return Some((name, trim(value)));
@@ -213,7 +214,7 @@ pub(super) fn trim(mut value: &[u8]) -> &[u8] {
 }
 
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let end = bytes.iter().position(|&b| b == b'\n');
+    let end = memchr(b'\n', bytes);
     look(end.unwrap_or(bytes.len()));
     let Some(end) = end else { return (bytes, &[]) };
     let line = bytes.get(..end).unwrap_or_default();
@@ -228,11 +229,16 @@ fn first_line(raw: &[u8]) -> (Range<usize>, usize) {
 
 /// Joins continuation lines to the header before them (RFC 9112, section 5.2).
 fn unfold(raw: &mut [u8], fields: usize) {
+    look(raw.len());
+    let rest = raw.get(fields..).unwrap_or_default();
+    let is_folded = |end| matches!(rest.get(end + 1), Some(b' ' | b'\t'));
+    if !memchr_iter(b'\n', rest).any(is_folded) {
+        return;
+    }
     let mut header_before = false;
     let mut start = fields;
-    look(raw.len());
-    while start < raw.len() {
-        let end = raw.iter().skip(start).position(|&b| b == b'\n').map_or(raw.len(), |i| start + i);
+    while let Some(rest) = raw.get(start..).filter(|rest| !rest.is_empty()) {
+        let end = memchr(b'\n', rest).map_or(raw.len(), |i| start + i);
         let folded = matches!(raw.get(start), Some(b' ' | b'\t'));
         if folded && header_before {
             for i in [start.wrapping_sub(1), start.wrapping_sub(2)] {
@@ -307,7 +313,7 @@ impl HeadParser {
     pub(super) fn push(&mut self, bytes: &[u8]) -> Progress {
         let mut used = 0;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
-            let line_end = rest.iter().position(|&b| b == b'\n');
+            let line_end = memchr(b'\n', rest);
             let part = rest.get(..line_end.map_or(rest.len(), |i| i + 1)).unwrap_or(rest);
             look(part.len());
             if self.raw.len() + part.len() > self.limit {

@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::{Serializer, ser::Formatter};
 
-use crate::audit::{event::Event, limit::is_hidden};
+use crate::audit::{
+    event::Event,
+    limit::{is_hidden, is_plain},
+};
 
 /// Appends an event to `line` as one JSON object and a line feed.
 ///
@@ -13,7 +16,12 @@ use crate::audit::{event::Event, limit::is_hidden};
 /// event is always one line, for whoever reads it. On an error `line` is as it was before.
 pub fn render(event: &Event, line: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let before = line.len();
-    let written = event.serialize(&mut Serializer::with_formatter(&mut *line, Escaping));
+    let mut written = event.serialize(&mut Serializer::new(&mut *line));
+    // Most lines have nothing to escape beyond what JSON asks for, and one look says so.
+    if written.is_ok() && !line.get(before..).is_some_and(is_plain) {
+        line.truncate(before);
+        written = event.serialize(&mut Serializer::with_formatter(&mut *line, Escaping));
+    }
     match written {
         Ok(()) => line.push(b'\n'),
         Err(_) => line.truncate(before),

@@ -112,6 +112,8 @@ impl fmt::Display for Sharing {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::audit::event::Container;
     use crate::audit::event::tests::example;
@@ -130,8 +132,8 @@ mod tests {
         fn uses(&mut self, token: &str, pid: u32, container: Option<&str>) {
             let mut event = example();
             event.imds.token = self.hasher.hash(token.as_bytes());
-            event.process.pid = Some(pid);
-            event.process.container =
+            Arc::make_mut(&mut event.process).pid = Some(pid);
+            Arc::make_mut(&mut event.process).container =
                 container.map(|id| Container { id: id.to_owned(), runtime: None });
             self.sharing.add(&event);
         }
@@ -214,9 +216,10 @@ mod tests {
         let mut event = example();
         event.imds.token = rig.hasher.hash(b"a");
         for pid in [1, 2] {
-            event.process.pid = Some(pid);
-            event.process.name = Some("a\nin 1h no IMDSv1".into());
-            event.process.container = Some(Container { id: "x\ny".into(), runtime: None });
+            Arc::make_mut(&mut event.process).pid = Some(pid);
+            Arc::make_mut(&mut event.process).name = Some("a\nin 1h no IMDSv1".into());
+            Arc::make_mut(&mut event.process).container =
+                Some(Container { id: "x\ny".into(), runtime: None });
             rig.sharing.add(&event);
         }
         assert_eq!(rig.sharing.to_string().lines().count(), 1);

@@ -63,6 +63,11 @@ impl Summary {
         self.tally.add_loss(loss);
     }
 
+    /// Takes in how many callers were forgotten, so that advice for them may be wrong.
+    pub const fn set_forgotten(&mut self, callers: u64) {
+        self.tally.set_forgotten(callers);
+    }
+
     /// Returns what was seen, for the `stop` event.
     pub const fn totals(&self) -> &Totals {
         self.tally.totals()
@@ -154,6 +159,14 @@ impl Summary {
         if self.others > 0 {
             let (all, v1) = (self.others, self.others_v1);
             writeln!(page, "  other callers: {all} requests, {v1} of them v1")?;
+        }
+        let forgotten = self.totals().forgotten_callers;
+        if forgotten > 0 {
+            writeln!(
+                page,
+                "  forgotten: token requests of {forgotten} processes and programs, the oldest; \
+                 \"never asks for a token\" may be wrong of them"
+            )?;
         }
         Ok(())
     }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::audit::diagnosis::Diagnosis;
 use crate::audit::event::{LossEvent, LossUnit, Responsible, Rule, tests};
@@ -6,7 +8,7 @@ fn request(class: Class, outcome: Outcome, name: &str) -> Event {
     let mut event = tests::example();
     event.imds.class = class;
     event.imds.outcome = outcome;
-    event.process.name = Some(name.to_owned());
+    Arc::make_mut(&mut event.process).name = Some(name.to_owned());
     if class == Class::V1 {
         event.advice = Some(Advice::new(Diagnosis::NeverAsks, &event));
     }
@@ -50,7 +52,7 @@ fn the_tools_of_one_script_are_one_caller_and_v1_callers_come_first() {
         let Body::Request(mut event) = request(class, Outcome::Served, tool).body else {
             unreachable!("a request is one");
         };
-        event.process.responsible = Some(Responsible {
+        Arc::make_mut(&mut event.process).responsible = Some(Responsible {
             pid,
             name: Some("refresh.sh".to_owned()),
             script: Some(path.clone()),
@@ -147,6 +149,16 @@ fn a_flood_of_callers_is_counted_together() {
     let page = summary.render(HOUR);
     assert!(page.contains("  other callers: 10 requests, 10 of them v1\n"));
     assert!(page.contains("to more than 4096 callers"));
+}
+
+#[test]
+fn callers_that_were_forgotten_are_told() {
+    let mut summary = Summary::default();
+    assert!(!summary.render(HOUR).contains("forgotten"));
+    summary.set_forgotten(7);
+    let page = summary.render(HOUR);
+    assert!(page.contains("  forgotten: token requests of 7 processes and programs"), "{page}");
+    assert_eq!(summary.totals().forgotten_callers, 7);
 }
 
 #[test]

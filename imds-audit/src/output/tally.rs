@@ -48,6 +48,11 @@ impl Tally {
         *count = count.saturating_add(loss.count);
     }
 
+    /// Sets how many callers were forgotten.
+    pub const fn set_forgotten(&mut self, callers: u64) {
+        self.totals.forgotten_callers = callers;
+    }
+
     /// Returns what was seen.
     pub const fn totals(&self) -> &Totals {
         &self.totals

@@ -200,6 +200,8 @@ fn outcome_style(outcome: Outcome) -> Style {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::audit::event::{Container, Loss, LossUnit, tests};
 
@@ -246,7 +248,7 @@ mod tests {
     #[test]
     fn a_container_is_named_before_its_unit() {
         let mut event = tests::example();
-        event.process.container =
+        Arc::make_mut(&mut event.process).container =
             Some(Container { id: "0123456789abcdef".into(), runtime: Some("docker".into()) });
         assert!(rendered(event, Look::default()).ends_with("  container 0123456789ab\n"));
     }

@@ -108,7 +108,7 @@ mod tests {
     use crate::audit::event::{Container, Databricks, tests};
 
     fn example() -> Process {
-        tests::example().process
+        Process::clone(&tests::example().process)
     }
 
     fn titled(rule: Rule, script: Option<&str>, args: &[&str]) -> String {

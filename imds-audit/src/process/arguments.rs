@@ -98,5 +98,5 @@ impl fmt::Debug for Arguments {
 
 /// Yields where the NULs are.
 fn nuls(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    bytes.iter().enumerate().filter_map(|(index, &byte)| (byte == 0).then_some(index))
+    memchr::memchr_iter(0, bytes)
 }

@@ -183,7 +183,8 @@ fn ancestor(ancestor: &imds_audit_ebpf::Ancestor) -> Ancestor {
 
 /// Returns the bytes before the first NUL, if any.
 fn text(field: &[u8]) -> Option<Box<[u8]>> {
-    field.split(|&byte| byte == 0).next().filter(|text| !text.is_empty()).map(Into::into)
+    let end = memchr::memchr(0, field).unwrap_or(field.len());
+    field.get(..end).filter(|text| !text.is_empty()).map(Into::into)
 }
 
 /// Turns the kernel half's "unknown" into ours.

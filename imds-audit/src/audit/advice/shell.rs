@@ -6,7 +6,7 @@
 use super::own;
 use crate::audit::class;
 use crate::audit::event::RequestEvent;
-use crate::audit::limit::{CUT, is_hidden};
+use crate::audit::limit::{CUT, hides};
 
 /// The most that a command may be long, in bytes: beyond it the request alone is shown.
 const LONGEST: usize = 1500;
@@ -28,11 +28,14 @@ pub(super) fn checked_token(event: &RequestEvent) -> Option<String> {
 /// Returns text as one word of a shell's command line; `None` for text that holds a control
 /// character or another one that hides, or that was cut.
 pub(super) fn word(text: &str) -> Option<String> {
-    if text.contains(CUT) || text.chars().any(is_hidden) {
+    if hides(text) || text.contains(CUT) {
         return None;
     }
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
+    let needs_none = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'_' | b'.' | b'/' | b':' | b'=' | b'@' | b'%' | b'+' | b',')
+    };
+    if !text.is_empty() && text.bytes().all(needs_none) {
         return Some(text.to_owned());
     }
     Some(format!("'{}'", text.replace('\'', r"'\''")))

@@ -1,4 +1,5 @@
 use std::process::Command;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -78,7 +79,7 @@ fn each_client_is_told_what_to_update_to() {
 fn software_that_is_not_recognised_is_said_to_be_that() {
     let mut event = example();
     event.client = None;
-    event.process.exe = Some("/opt/own".into());
+    Arc::make_mut(&mut event.process).exe = Some("/opt/own".into());
     let advice = Advice::new(Diagnosis::NeverAsks, &event);
     assert!(advice.text.starts_with("the software is not recognised: "), "{}", advice.text);
     let expected = format!(
@@ -164,11 +165,11 @@ fn a_python_of_ones_own_is_named_and_quoted() {
         ("/usr/../tmp/python3", "python3"),
         ("python3", "python3"),
     ] {
-        event.process.exe = Some(exe.into());
+        Arc::make_mut(&mut event.process).exe = Some(exe.into());
         let command = Advice::new(Diagnosis::NeverAsks, &event).command.unwrap();
         assert_eq!(command, format!("{python} -m pip install --upgrade 'boto3>=1.12.6'"));
     }
-    event.process.exe = Some("/opt/a\nb/python3".into());
+    Arc::make_mut(&mut event.process).exe = Some("/opt/a\nb/python3".into());
     assert_eq!(Advice::new(Diagnosis::NeverAsks, &event).command, None);
 }
 
@@ -267,7 +268,7 @@ fn databricks_is_told_the_setting_of_its_glue_catalog() {
         ("Java/1.8", "; otherwise update the SDK that the library which asks was built with"),
     ] {
         let mut event = request(&[(b"User-Agent", user_agent.as_bytes())], java);
-        event.process.name = Some("java".into());
+        Arc::make_mut(&mut event.process).name = Some("java".into());
         let advice = Advice::new(Diagnosis::NeverAsks, &event);
         assert_eq!(advice.command.as_deref(), Some(GLUE));
         assert!(advice.text.starts_with("on Databricks with the AWS Glue catalog, "));
@@ -279,8 +280,8 @@ fn databricks_is_told_the_setting_of_its_glue_catalog() {
 fn the_glue_catalog_is_not_blamed_for_others() {
     let setting = |user_agent: &[u8], name: &str, args: &[&[u8]]| {
         let mut event = request(&[(b"User-Agent", user_agent)], args);
-        event.process.exe = None;
-        event.process.name = Some(name.into());
+        Arc::make_mut(&mut event.process).exe = None;
+        Arc::make_mut(&mut event.process).name = Some(name.into());
         Advice::new(Diagnosis::NeverAsks, &event).command.as_deref() == Some(GLUE)
     };
     let old = b"aws-sdk-java/1.7.4";

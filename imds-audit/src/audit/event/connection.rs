@@ -1,5 +1,7 @@
 //! A connection over which no request was sent.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -15,7 +17,7 @@ pub struct ConnectionEvent {
     /// Its way.
     pub network: Network,
     /// Who opened it.
-    pub process: Process,
+    pub process: Arc<Process>,
 }
 
 /// What became of a connection.

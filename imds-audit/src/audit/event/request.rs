@@ -1,5 +1,7 @@
 //! A request, with what came of it.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -21,7 +23,7 @@ pub struct RequestEvent {
     /// Its way.
     pub network: Network,
     /// Who made it.
-    pub process: Process,
+    pub process: Arc<Process>,
     /// The software: a hint, on which nothing else here is based but the advice.
     pub client: Option<Client>,
     /// What to do about a request that was made without a token.

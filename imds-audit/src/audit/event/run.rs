@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Loss, Time};
+use super::{Loss, Time, is_zero};
 use crate::audit::class::{Class, Outcome};
 
 /// Everything is attached: what happens from here on is audited.
@@ -100,6 +100,11 @@ pub struct Totals {
     pub classes: BTreeMap<Class, BTreeMap<Outcome, u64>>,
     /// The counters that CloudWatch keeps too.
     pub counters: Counters,
+    /// Processes and programs whose token requests were forgotten, because too many others came
+    /// after them; the advice for one of them may say that it never asks for a token.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(default)]
+    pub forgotten_callers: u64,
 }
 
 /// The counters that CloudWatch keeps under the same names.

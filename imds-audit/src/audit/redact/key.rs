@@ -11,45 +11,72 @@ pub enum Key {
     Line,
 }
 
-/// Endings of names, compared in lower case without `-`, `_` and `.`.
-const WORDS: [&[u8]; 20] = [
-    b"token",
-    b"secret",
-    b"password",
-    b"passwd",
-    b"passphrase",
-    b"secretkey",
-    b"accesskey",
-    b"apikey",
-    b"privatekey",
-    b"sessionkey",
-    b"signature",
-    b"authkey",
-    b"credential",
-    b"oauth2bearer",
-    b"accountkey",
-    b"masterkey",
-    b"encryptionkey",
-    b"secretstring",
-    b"secretvalue",
-    b"tokenvalue",
-];
+/// The names that end in one letter, each in lower case and without `-`, `_` and `.`. Most names in
+/// a text end in a letter that no secret's name ends in, so the letter is asked for first.
+struct Names {
+    /// Endings of the names of secrets.
+    words: &'static [&'static [u8]],
+    /// Endings that are common inside other words: only as the last part of a name.
+    part: Option<&'static [u8]>,
+    /// The ending of a name whose value has several words.
+    line: Option<&'static [u8]>,
+    /// Names that end like a secret's and hold none: the working folder, and the scope of a
+    /// signature, which has the access key id.
+    harmless: &'static [&'static [u8]],
+}
 
-/// Endings that are common inside other words: only as the last part of a name.
-const PARTS: [&[u8]; 5] = [b"pass", b"pwd", b"auth", b"sig", b"jwt"];
+impl Names {
+    const NONE: Self = Self { words: &[], part: None, line: None, harmless: &[] };
 
-const LINES: [&[u8]; 2] = [b"authorization", b"cookie"];
+    /// Returns those that end in a letter; `None` where there are none.
+    const fn ending_in(letter: u8) -> Option<Self> {
+        Some(match letter {
+            b'd' => Self {
+                words: &[b"password", b"passwd"],
+                part: Some(b"pwd"),
+                harmless: &[b"pwd", b"oldpwd"],
+                ..Self::NONE
+            },
+            b'e' => Self {
+                words: &[b"passphrase", b"signature", b"secretvalue", b"tokenvalue"],
+                line: Some(b"cookie"),
+                ..Self::NONE
+            },
+            b'g' => Self { words: &[b"secretstring"], part: Some(b"sig"), ..Self::NONE },
+            b'h' => Self { part: Some(b"auth"), ..Self::NONE },
+            b'l' => Self { words: &[b"credential"], harmless: &[b"xamzcredential"], ..Self::NONE },
+            b'n' => Self { words: &[b"token"], line: Some(b"authorization"), ..Self::NONE },
+            b'r' => Self { words: &[b"oauth2bearer"], ..Self::NONE },
+            b's' => Self { part: Some(b"pass"), ..Self::NONE },
+            b't' => Self { words: &[b"secret"], part: Some(b"jwt"), ..Self::NONE },
+            b'y' => Self {
+                words: &[
+                    b"secretkey",
+                    b"accesskey",
+                    b"apikey",
+                    b"privatekey",
+                    b"sessionkey",
+                    b"authkey",
+                    b"accountkey",
+                    b"masterkey",
+                    b"encryptionkey",
+                ],
+                ..Self::NONE
+            },
+            _ => return None,
+        })
+    }
+}
 
-/// Names that end like a secret's and hold none: the working folder, and the scope of a
-/// signature, which has the access key id.
-const HARMLESS: [&[u8]; 3] = [b"pwd", b"oldpwd", b"xamzcredential"];
+/// The least length of them.
+pub const SHORTEST_SHAPE: usize = 40;
 
 /// Starts of the tokens that the metadata service and the token service give out, with the
 /// length from which a word counts as one. The formats are not documented: this only catches
 /// more than the names do.
 const SHAPES: [(&[u8], usize); 5] = [
-    (b"AQAE", 40),
-    (b"AQAA", 40),
+    (b"AQAE", SHORTEST_SHAPE),
+    (b"AQAA", SHORTEST_SHAPE),
     (b"IQoJb3JpZ2luX2", 64),
     (b"FwoGZXIvYXdz", 64),
     (b"FQoGZXIvYXdz", 64),
@@ -58,26 +85,44 @@ const SHAPES: [(&[u8], usize); 5] = [
 impl Key {
     /// Returns how the value behind `name` is read; `None` if it is no secret.
     pub fn of(name: &[u8]) -> Option<Self> {
-        if HARMLESS.iter().any(|known| is(name, known)) {
-            return None;
-        }
-        if LINES.iter().any(|ending| ends(name, ending)) {
-            return Some(Self::Line);
-        }
         // `PASSWORD1`, `token-2`: one of several.
         let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-        let name = name.get(..name.len() - digits).unwrap_or_default();
-        let name = if digits > 0 { name.strip_suffix(b"_").unwrap_or(name) } else { name };
-        let part = name.rsplit(|byte| is_joint(*byte)).next().unwrap_or_default();
-        let secret = WORDS.iter().any(|ending| ends(name, ending))
-            || PARTS.iter().any(|known| part.eq_ignore_ascii_case(known));
-        secret.then_some(Self::Word)
+        let stem = name.get(..name.len() - digits).unwrap_or_default();
+        let stem = if digits > 0 { stem.strip_suffix(b"_").unwrap_or(stem) } else { stem };
+        let last = stem.iter().rev().find(|byte| !is_joint(**byte))?;
+        let names = Names::ending_in(last.to_ascii_lowercase())?;
+        if digits == 0 {
+            if names.harmless.iter().any(|known| is(name, known)) {
+                return None;
+            }
+            if names.line.is_some_and(|ending| ends(name, ending)) {
+                return Some(Self::Line);
+            }
+        }
+        let is_part = |known: &[u8]| {
+            let part = stem.rsplit(|byte| is_joint(*byte)).next().unwrap_or_default();
+            part.eq_ignore_ascii_case(known)
+        };
+        let is_secret =
+            names.words.iter().any(|ending| ends(stem, ending)) || names.part.is_some_and(is_part);
+        is_secret.then_some(Self::Word)
     }
 }
 
+/// Which bytes can stand in a name: each byte of a text is looked up.
+const NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || is_joint(byte);
+        byte += 1;
+    }
+    table
+};
+
 /// Returns whether a byte can stand in a name.
 pub const fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || is_joint(byte)
+    NAME[byte as usize]
 }
 
 const fn is_joint(byte: u8) -> bool {
@@ -182,6 +227,9 @@ impl Command {
 /// Returns where the token that starts at `start` ends, if it looks like one.
 pub fn token_shape(bytes: &[u8], start: usize) -> Option<usize> {
     let rest = bytes.get(start..)?;
+    if !matches!(rest.first(), Some(b'A' | b'I' | b'F')) {
+        return None;
+    }
     let (_, least) = SHAPES.iter().find(|(prefix, _)| rest.starts_with(prefix))?;
     let is_end = |byte: &u8| {
         !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/' | b'='))
@@ -199,4 +247,56 @@ fn ends(name: &[u8], ending: &[u8]) -> bool {
 fn is(name: &[u8], known: &[u8]) -> bool {
     let letters = name.iter().filter(|byte| !is_joint(**byte)).count();
     letters == known.len() && ends(name, known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every name, each with what it says.
+    fn all() -> Vec<(&'static [u8], Option<Key>)> {
+        let mut all = Vec::new();
+        for letter in 0..=u8::MAX {
+            let Some(Names { words, part, line, harmless }) = Names::ending_in(letter) else {
+                continue;
+            };
+            let secret = words.iter().chain(part.as_slice()).filter(|n| !harmless.contains(n));
+            all.extend(secret.map(|name| (*name, Some(Key::Word))));
+            all.extend(line.map(|name| (name, Some(Key::Line))));
+            all.extend(harmless.iter().map(|name| (*name, None)));
+        }
+        all
+    }
+
+    #[test]
+    fn every_name_is_found_whatever_its_case_and_its_joints() {
+        assert_eq!(all().len(), 20 + 4 + 2 + 3);
+        for (name, key) in all() {
+            let capitals = name.to_ascii_uppercase();
+            let joined =
+                [b"_", name.get(..2).unwrap(), b"-", name.get(2..).unwrap(), b"_"].concat();
+            // A part stands alone.
+            let joined = if name.len() < 5 { [b"x_", name].concat() } else { joined };
+            for name in [name, &capitals] {
+                assert_eq!(Key::of(name), key, "{}", name.escape_ascii());
+            }
+            if key.is_some() {
+                assert_eq!(Key::of(&joined), key, "{}", joined.escape_ascii());
+            }
+            let numbered = [name, b"_2"].concat();
+            let of_several = key.filter(|key| *key == Key::Word);
+            if key != Some(Key::Line) && key.is_some() {
+                assert_eq!(Key::of(&numbered), of_several, "{}", numbered.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn what_ends_otherwise_is_none() {
+        for name in
+            [&b"latest"[..], b"meta-data", b"compass", b"keyed", b"tokens", b"", b"-_.", b"7"]
+        {
+            assert_eq!(Key::of(name), None, "{}", name.escape_ascii());
+        }
+    }
 }

@@ -69,6 +69,9 @@ impl Scan<'_> {
     /// Returns what the option `name` says of the word behind it; `Nothing` if it is no option
     /// that takes a login, a cookie or a proxy.
     pub(super) fn takes(&self, name: &[u8]) -> Pending {
+        if !name.starts_with(b"-") {
+            return Pending::Nothing;
+        }
         let letter = self.curl_letter(name).filter(|(index, _)| index + 1 == name.len());
         match letter {
             Some((_, b'u' | b'U' | b'E')) => Pending::Login,
@@ -86,7 +89,7 @@ impl Scan<'_> {
     /// where the name at `start..end` is no such option.
     pub(super) fn glued(&mut self, start: usize, end: usize) -> Option<usize> {
         let bytes = self.bytes;
-        let name = bytes.get(start..end)?;
+        let name = bytes.get(start..end).filter(|name| name.starts_with(b"-"))?;
         let (index, letter) = match name {
             [b'-', b'u', ..] => (1, b'u'),
             _ => self.curl_letter(name)?,
@@ -131,11 +134,13 @@ impl Scan<'_> {
     /// Returns how the value is read of a key that is assigned to a variable (`KEY=…`) or stands
     /// in a query (`?key=…`).
     pub(super) fn assigned_key(&self, start: usize, end: usize) -> Option<Key> {
+        if self.at(end) != Some(b'=') {
+            return None;
+        }
         let name = self.bytes.get(start..end)?;
         let before = start.checked_sub(1).and_then(|index| self.at(index));
         let in_query = matches!(before, Some(b'?' | b'&')) && name.eq_ignore_ascii_case(b"key");
-        let is_assigned = self.at(end) == Some(b'=');
-        (is_assigned && (in_query || key::is_variable_of_a_key(name))).then_some(Key::Word)
+        (in_query || key::is_variable_of_a_key(name)).then_some(Key::Word)
     }
 
     /// Redacts the password of `-u user:password` inside a script.

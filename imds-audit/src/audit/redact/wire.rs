@@ -13,7 +13,7 @@ const MOST: usize = 16;
 
 /// Returns the secrets of a request's headers, each once, the longest first: one may be a part of
 /// another.
-pub fn secrets<'a>(headers: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<&'a [u8]> {
+pub(super) fn secrets<'a>(headers: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<&'a [u8]> {
     let mut secrets = Vec::new();
     for (name, value) in headers {
         // A blank before the colon makes another name, and its value no less a secret.
