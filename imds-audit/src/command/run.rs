@@ -28,6 +28,7 @@ use crate::{
 /// Where the output cannot be opened, or the host does not allow the audit.
 pub async fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     memory::keep_to_itself();
+    memory::stay_small();
     // Before anything is attached, so that no signal ends the program without its summary.
     let stop = stop(arguments.duration)?;
     let sink = open_sink(arguments)?;

@@ -138,11 +138,20 @@ impl Stream {
             }
             self.cost = self.cost.saturating_sub(entry.remove().cost());
         }
+        self.give_up_room();
     }
 
     pub(super) fn clear(&mut self) {
         self.held.clear();
         self.cost = 0;
+    }
+
+    /// Gives up the room for pieces where there are none: a map that was emptied keeps its last
+    /// node, which has room for eleven of them, and most connections are silent most of the time.
+    fn give_up_room(&mut self) {
+        if self.held.is_empty() {
+            self.held.clear();
+        }
     }
 
     /// Takes a segment's bytes. Returns whether the bound on what is held was kept; where it
@@ -192,6 +201,7 @@ impl Stream {
             return None;
         }
         let mut piece = entry.remove();
+        self.give_up_room();
         self.cost = self.cost.saturating_sub(piece.cost());
         if start < next {
             piece.advance(offset(next, start));

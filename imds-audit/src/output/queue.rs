@@ -6,6 +6,7 @@
 //! refuses, and the thread writes a report of it as soon as writing works again.
 
 use std::{
+    collections::VecDeque,
     io::{self, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -19,7 +20,7 @@ use super::writer::{Writer, WriterError};
 /// The most bytes of lines that wait to be written.
 pub const CAPACITY: usize = 2 << 20;
 
-/// How many bytes of lines are written at a time.
+/// How many bytes of lines are written at a time; more only where one line is longer.
 const PIECE: usize = 64 * 1024;
 
 /// How long [`Queue::settle`] waits at a time for something to happen.
@@ -51,10 +52,15 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whole lines that wait.
-    bytes: Vec<u8>,
-    /// How many.
+    /// Whole lines that wait. In pieces of one size, so that a queue that fills and empties leaves
+    /// no holes of other sizes in the heap, and what it took is given back.
+    pieces: VecDeque<Piece>,
+    /// How many bytes they are.
+    size: usize,
+    /// How many lines.
     waiting: u64,
+    /// A piece that is not in use, so that the usual few lines need no new one.
+    spare: Option<Piece>,
     /// How many lines the thread has in its hands.
     in_hand: u64,
     /// The thread is at work, also on a report.
@@ -79,9 +85,54 @@ struct State {
     ended: bool,
 }
 
+/// Lines that are written together.
+#[derive(Debug, Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
 impl State {
     fn is_settled(&self) -> bool {
         self.closed || (self.waiting == 0 && !self.busy)
+    }
+
+    /// Adds a line. Returns whether a piece is full.
+    fn add(&mut self, line: &[u8]) -> bool {
+        let has_room = |piece: &Piece| piece.bytes.len() + line.len() <= PIECE;
+        if !self.pieces.back().is_some_and(has_room) {
+            let mut piece = self.spare.take().unwrap_or_default();
+            piece.bytes.reserve_exact(PIECE.max(line.len()));
+            self.pieces.push_back(piece);
+        }
+        if let Some(piece) = self.pieces.back_mut() {
+            piece.bytes.extend_from_slice(line);
+            piece.lines += 1;
+        }
+        self.size += line.len();
+        self.waiting += 1;
+        self.size >= PIECE
+    }
+
+    /// Takes the oldest piece for the thread that writes.
+    fn take(&mut self) -> Piece {
+        let piece = self.pieces.pop_front().unwrap_or_default();
+        self.size = self.size.saturating_sub(piece.bytes.len());
+        self.waiting = self.waiting.saturating_sub(piece.lines);
+        self.in_hand = piece.lines;
+        self.busy = true;
+        // What waits behind it was asked for too.
+        self.asked = !self.pieces.is_empty();
+        piece
+    }
+
+    /// Takes a piece back that was written.
+    fn reuse(&mut self, mut piece: Piece) {
+        if piece.bytes.capacity() <= PIECE {
+            piece.bytes.clear();
+            piece.lines = 0;
+            self.spare = Some(piece);
+        }
     }
 }
 
@@ -102,8 +153,7 @@ impl Queue {
         R: FnMut(u64) -> Vec<u8> + Send + 'static,
     {
         let shared = Arc::new(Shared::default());
-        let spare = Vec::new();
-        let mut clerk = Clerk { shared: Arc::clone(&shared), writer, report, spare };
+        let mut clerk = Clerk { shared: Arc::clone(&shared), writer, report };
         thread::Builder::new().name("output".to_owned()).spawn(move || clerk.run())?;
         Ok(Self { shared })
     }
@@ -115,14 +165,12 @@ impl Queue {
         if state.closed {
             return;
         }
-        if state.bytes.len() + line.len() > CAPACITY {
+        if state.size + line.len() > CAPACITY {
             state.unreported += 1;
             state.trouble.get_or_insert_with(|| UNREAD.to_owned());
             return;
         }
-        state.bytes.extend_from_slice(line);
-        state.waiting += 1;
-        if state.bytes.len() >= PIECE {
+        if state.add(line) {
             state.asked = true;
             self.shared.work.notify_one();
         }
@@ -220,41 +268,32 @@ struct Clerk<W, R> {
     shared: Arc<Shared>,
     writer: Writer<W>,
     report: R,
-    /// A buffer that is not in use, so that the usual few lines need no new one.
-    spare: Vec<u8>,
 }
 
 impl<W: Write, R: FnMut(u64) -> Vec<u8>> Clerk<W, R> {
     fn run(&mut self) {
-        while let Some(mut bytes) = self.next() {
-            for piece in pieces(&bytes) {
-                let lines = memchr::memchr_iter(b'\n', piece).count() as u64;
-                if self.write(piece, lines).is_err() {
-                    return;
-                }
+        while let Some(piece) = self.next() {
+            if !piece.bytes.is_empty() && self.write(&piece.bytes, piece.lines).is_err() {
+                return;
             }
             if self.report().is_err() {
                 return;
             }
-            if bytes.capacity() <= 2 * PIECE {
-                bytes.clear();
-                self.spare = bytes;
-            }
-            self.shared.lock().busy = false;
+            let mut state = self.shared.lock();
+            state.reuse(piece);
+            state.busy = false;
+            drop(state);
             self.shared.done.notify_all();
         }
     }
 
     /// Waits for lines, or for losses that can be reported; `None` at the end.
-    fn next(&mut self) -> Option<Vec<u8>> {
+    fn next(&mut self) -> Option<Piece> {
         let mut state = self.shared.lock();
         loop {
             let is_due = state.asked && (state.waiting > 0 || state.unreported > 0);
             if is_due {
-                state.asked = false;
-                state.busy = true;
-                state.in_hand = std::mem::take(&mut state.waiting);
-                return Some(std::mem::replace(&mut state.bytes, std::mem::take(&mut self.spare)));
+                return Some(state.take());
             }
             if state.ended {
                 return None;
@@ -306,23 +345,6 @@ impl<W: Write, R: FnMut(u64) -> Vec<u8>> Clerk<W, R> {
         }
         Ok(())
     }
-}
-
-/// Cuts lines into pieces that end where a line does, and are longer than [`PIECE`] only where a
-/// line is.
-fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let head = bytes.get(..PIECE).unwrap_or(bytes);
-        let end = if head.len() == bytes.len() {
-            bytes.len()
-        } else {
-            let end = memchr::memrchr(b'\n', head);
-            end.or_else(|| memchr::memchr(b'\n', bytes)).map_or(bytes.len(), |end| end + 1)
-        };
-        let (piece, rest) = bytes.split_at_checked(end)?;
-        bytes = rest;
-        (!piece.is_empty()).then_some(piece)
-    })
 }
 
 #[cfg(test)]
