@@ -64,6 +64,15 @@ pub fn program(workspace: &Workspace, object: &Path, target: &str) -> Result<Pat
     install(&built, &folder).with_context(|| format!("cannot write to {}", folder.display()))
 }
 
+/// Builds a program of the workspace's for this machine, as the program itself is built; returns its
+/// path.
+pub fn tool(workspace: &Workspace, object: &Path, package: &str, name: &str) -> Result<PathBuf> {
+    let mut cargo = static_cargo(workspace, object, HOST_TARGET)?;
+    cargo.args(["build", "--release", "--locked", "-p", package, "--bin", name]);
+    command::run(&mut cargo)?;
+    Ok(workspace.target.join(HOST_TARGET).join("release").join(name))
+}
+
 /// Returns a cargo command, whose subcommand is the next argument, for static programs of a target
 /// around an object.
 pub fn static_cargo(workspace: &Workspace, object: &Path, target: &str) -> Result<Command> {

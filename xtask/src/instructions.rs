@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::apt;
-use crate::build::{HOST_TARGET, OBJECT_VARIABLE};
+use crate::build;
 use crate::command;
 use crate::workspace::Workspace;
 
@@ -55,7 +55,9 @@ pub fn counts(workspace: &Workspace, object: &Path) -> Result<Vec<(&'static str,
     if command::find("valgrind").is_none() {
         apt::install(&["valgrind".to_owned()])?;
     }
-    let engine = build(workspace, object)?;
+    // It has no use for the kernel half, but without it what it shares with the program would be
+    // built again at every turn.
+    let engine = build::tool(workspace, object, PACKAGE, ENGINE)?;
     let [few, many] = EXCHANGES;
     CASES
         .iter()
@@ -64,22 +66,6 @@ pub fn counts(workspace: &Workspace, object: &Path) -> Result<Vec<(&'static str,
             Ok((case, more / (many - few)))
         })
         .collect()
-}
-
-/// Builds the engine as the program is built.
-fn build(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
-    let mut cargo = workspace.cargo();
-    cargo
-        .args(["build", "--release", "--locked", "-p", PACKAGE, "--bin", ENGINE])
-        .args(["--target", HOST_TARGET, "--target-dir"])
-        .arg(&workspace.target)
-        // It has no use for the kernel half, but without it what it shares with the program would
-        // be built again at every turn.
-        .env(OBJECT_VARIABLE, object)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command::run(&mut cargo)?;
-    Ok(workspace.target.join(HOST_TARGET).join("release").join(ENGINE))
 }
 
 /// Returns how many instructions a run takes.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::audit::Audit;
 use super::line::Desk;
 use super::pace::send;
 use super::processor::{Processor, pin};
+use super::pulse::Pulse;
 use super::rows::Rows;
 use super::usage::Usage;
 
@@ -29,12 +29,13 @@ pub fn measure(program: &Path) -> Result<Rows> {
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}");
         for rate in RATES {
-            let [name, value] = desk.endpoint();
-            let audit = Audit::start(program, &[&name, &value], Processor::Second)?;
+            let audit = desk.audit(program, Processor::Second)?;
             let mut pairs = desk.open(CONNECTIONS)?;
+            let pulse = Pulse::start()?;
             let before = Usage::of(audit.pid())?;
             let sent = send(&mut pairs, rate, DURING)?;
-            let after = Usage::of(audit.pid())?;
+            let used = Usage::of(audit.pid())? - before;
+            let still = pulse.stop()?;
             let stop = audit.stop()?;
             let lost = stop.lost("requests");
             ensure!(
@@ -48,10 +49,17 @@ pub fn measure(program: &Path) -> Result<Rows> {
             } else {
                 "as many as one processor can send and answer".to_owned()
             };
-            let busy = (after.time - before.time).as_secs_f64() / sent.time.as_secs_f64();
+            let busy = used.time.as_secs_f64() / sent.time.as_secs_f64();
             rows.add(&row, "", "sent a second", sent.rate());
             rows.add(&row, "", "lost, of a hundred", lost as f64 * 100.0 / sent.requests as f64);
             rows.add(&row, "", "processors in use", busy);
+            for (column, time) in [
+                ("ms ready and not run", used.waited),
+                ("ms stolen", still.stolen),
+                ("longest stillness, ms", still.longest),
+            ] {
+                rows.add(&row, "", column, time.as_secs_f64() * 1e3);
+            }
         }
     }
     Ok(rows)

@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::audit::Audit;
 use super::line::Desk;
 use super::pace::send;
 use super::processor::{Processor, pin};
@@ -42,8 +41,7 @@ pub fn measure(program: &Path) -> Result<Rows> {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push((now, bytes.to_vec()));
             };
-            let [name, value] = desk.endpoint();
-            let audit = Audit::start_with(program, &[&name, &value], Processor::Second, look)?;
+            let audit = desk.audit_with(program, Processor::Second, look)?;
             let mut pairs = desk.open(CONNECTIONS)?;
             send(&mut pairs, rate, Duration::from_secs(seconds))?;
             audit.stop()?;

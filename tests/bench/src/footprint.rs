@@ -38,11 +38,10 @@ pub fn measure(program: &Path) -> Result<Rows> {
     sleep(SETTLE);
     let before = Usage::of(audit.pid())?;
     sleep(IDLE);
-    let after = Usage::of(audit.pid())?;
-    let time = (after.time - before.time).as_secs_f64() * 1e3;
+    let used = Usage::of(audit.pid())? - before;
+    let time = used.time.as_secs_f64() * 1e3;
     rows.add("processor time in ten idle seconds", "ms", COLUMN, time);
-    let switches = (after.switches - before.switches) as f64;
-    rows.add("wake-ups in ten idle seconds", "", COLUMN, switches);
+    rows.add("wake-ups in ten idle seconds", "", COLUMN, used.switches as f64);
     rows.add("resident memory when idle", "MiB", COLUMN, resident(audit.pid())?);
     audit.stop()?;
     let bytes = std::fs::metadata(program)?.len();

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::audit::Audit;
 use super::holder::Holder;
 use super::line::{Desk, Pair};
 use super::pace::send;
@@ -41,8 +40,7 @@ pub fn measure(program: &Path) -> Result<Rows> {
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}");
         for (connections, rate, seconds) in POINTS {
-            let [name, value] = desk.endpoint();
-            let audit = Audit::start(program, &[&name, &value], Processor::Second)?;
+            let audit = desk.audit(program, Processor::Second)?;
             let own = connections.min(OWN);
             let others = connections - own;
             let held = (others > 0)
@@ -55,7 +53,7 @@ pub fn measure(program: &Path) -> Result<Rows> {
             let before = Usage::of(audit.pid())?;
             let sent = send(&mut pairs, rate, Duration::from_secs(seconds))?;
             sleep(SETTLE);
-            let after = Usage::of(audit.pid())?;
+            let used = Usage::of(audit.pid())? - before;
             let requests = sent.requests + connections as u64;
             drop(held);
             let stop = audit.stop()?;
@@ -65,9 +63,9 @@ pub fn measure(program: &Path) -> Result<Rows> {
                 stop.requests()
             );
             let row = format!("{rate} requests a second, {connections} connections open");
-            let time = (after.time - before.time).as_secs_f64() * 1e6;
+            let time = used.time.as_secs_f64() * 1e6;
             rows.add(&row, "µs", "processor time a request", time / sent.requests as f64);
-            let switches = (after.switches - before.switches) as f64;
+            let switches = used.switches as f64;
             rows.add(&row, "µs", "wake-ups a request", switches / sent.requests as f64);
         }
     }

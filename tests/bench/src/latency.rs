@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rustix::net::sockopt::set_socket_linger;
 
-use super::audit::Audit;
 use super::line::Desk;
 use super::order::orders;
 use super::processor::{Processor, pin};
@@ -41,10 +40,7 @@ pub fn measure(program: &Path) -> Result<Rows> {
         eprintln!("round {} of {ROUNDS}", round + 1);
         for (column, variant, processor) in order.into_iter().map(|place| VARIANTS[place]) {
             let in_force = match variant {
-                Variant::With => {
-                    let [name, value] = desk.endpoint();
-                    InForce::Audit(Audit::start(program, &[&name, &value], processor)?)
-                }
+                Variant::With => InForce::Audit(desk.audit(program, processor)?),
                 Variant::Without | Variant::Empty => variant.set_up(program)?,
             };
             run_all(&desk, &mut |name, time| {

@@ -3,12 +3,16 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use imds_audit::simulator::{Network, SERVICE_V4, Topology};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::audit::Audit;
+use super::processor::Processor;
 
 /// How long a caller may take to come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,9 +60,26 @@ impl Desk {
         Ok(Self { network, listener, address })
     }
 
-    /// Returns the arguments that have the program audit the address.
-    pub fn endpoint(&self) -> [String; 2] {
-        ["--endpoint".to_owned(), self.address.to_string()]
+    /// Starts the program on the address.
+    ///
+    /// # Errors
+    /// As [`Audit::start`].
+    pub fn audit(&self, program: &Path, processor: Processor) -> Result<Audit> {
+        self.audit_with(program, processor, |_| {})
+    }
+
+    /// As [`Desk::audit`], and shows each piece of the output to `look` as soon as it is read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn audit_with(
+        &self,
+        program: &Path,
+        processor: Processor,
+        look: impl FnMut(&[u8]) + Send + 'static,
+    ) -> Result<Audit> {
+        let address = self.address.to_string();
+        Audit::start_with(program, &["--endpoint", &address], processor, look)
     }
 
     /// Opens so many connections.

@@ -19,6 +19,7 @@ mod pace;
 mod packet;
 mod ping;
 mod processor;
+mod pulse;
 mod rows;
 mod servers;
 mod traffic;

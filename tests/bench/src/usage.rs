@@ -1,6 +1,7 @@
 //! What a process uses, from procfs.
 
 use std::fs;
+use std::ops::Sub;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use anyhow::{Context, Result};
 pub struct Usage {
     /// The processor time of all its threads (the first field of `schedstat`, in nanoseconds).
     pub time: Duration,
+    /// How long its threads could have run and had no processor (the second field).
+    pub waited: Duration,
     /// How often its threads were set aside: each time one waits, and each time another is to
     /// run. Between two looks it is no less than how often they were woken.
     pub switches: u64,
@@ -22,16 +25,32 @@ impl Usage {
     /// # Errors
     /// It is gone.
     pub fn of(pid: u32) -> Result<Self> {
-        let mut usage = Self { time: Duration::ZERO, switches: 0 };
+        let mut usage = Self { time: Duration::ZERO, waited: Duration::ZERO, switches: 0 };
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
             let folder = thread?.path();
             let text = fs::read_to_string(folder.join("schedstat"))?;
-            let time = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
-            usage.time += Duration::from_nanos(time.context("no time in schedstat")?);
+            let mut times = text.split_ascii_whitespace().map_while(|word| word.parse().ok());
+            let mut next =
+                || times.next().map(Duration::from_nanos).context("no time in schedstat");
+            usage.time += next()?;
+            usage.waited += next()?;
             usage.switches += number(&folder.join("status"), "voluntary_ctxt_switches:")?;
             usage.switches += number(&folder.join("status"), "nonvoluntary_ctxt_switches:")?;
         }
         Ok(usage)
+    }
+}
+
+impl Sub for Usage {
+    type Output = Self;
+
+    /// Returns what was used since an earlier look.
+    fn sub(self, before: Self) -> Self {
+        Self {
+            time: self.time.saturating_sub(before.time),
+            waited: self.waited.saturating_sub(before.waited),
+            switches: self.switches.saturating_sub(before.switches),
+        }
     }
 }
 

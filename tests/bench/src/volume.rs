@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use serde::Deserialize;
 
-use super::audit::{Audit, Stop};
+use super::audit::Stop;
 use super::callers::answer;
 use super::holder::Holder;
 use super::line::{Desk, Pair};
@@ -49,8 +49,7 @@ pub fn measure(program: &Path) -> Result<Rows> {
 fn requests(program: &Path, rows: &mut Rows) -> Result<()> {
     eprintln!("a million requests");
     let desk = Desk::new()?;
-    let [name, value] = desk.endpoint();
-    let audit = Audit::start(program, &[&name, &value], Processor::Second)?;
+    let audit = desk.audit(program, Processor::Second)?;
     let mut pairs = desk.open(SENDERS)?;
     let mut sent = 0;
     for goal in REQUESTS {
@@ -70,8 +69,7 @@ fn requests(program: &Path, rows: &mut Rows) -> Result<()> {
 fn connections(program: &Path, rows: &mut Rows) -> Result<()> {
     eprintln!("ten thousand connections");
     let desk = Desk::new()?;
-    let [name, value] = desk.endpoint();
-    let audit = Audit::start(program, &[&name, &value], Processor::Second)?;
+    let audit = desk.audit(program, Processor::Second)?;
     let held = Holder::start(program, desk.address, CONNECTIONS / 2, 3)?;
     let mut pairs = desk.open(CONNECTIONS / 2)?;
     for _ in 0..3 {
@@ -94,8 +92,7 @@ fn processes(program: &Path, rows: &mut Rows) -> Result<()> {
         let seen = Arc::clone(&seen);
         move |bytes: &[u8]| seen.lock().unwrap_or_else(PoisonError::into_inner).take(bytes)
     };
-    let [name, value] = desk.endpoint();
-    let audit = Audit::start_with(program, &[&name, &value], Processor::Any, look)?;
+    let audit = desk.audit_with(program, Processor::Any, look)?;
     let mut callers = desk.network.command(std::env::current_exe()?)?;
     callers.arg("--program").arg(program).args(["callers", "--address"]);
     callers.arg(desk.address.to_string()).args(["--count", &PROCESSES.to_string()]);

@@ -1,12 +1,12 @@
 //! What a measurement stands on: the built program, the instrument that measures it, and where.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::build::{self, HOST_TARGET, OBJECT_VARIABLE};
+use crate::build::{self, HOST_TARGET};
 use crate::command;
 use crate::setup;
 use crate::workspace::Workspace;
@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 use super::render;
 use super::results::{self, Measured, Place, Row};
 
-/// The package of the instrument.
+/// The package of the instrument, and its program.
 const INSTRUMENT: &str = "imds-audit-bench";
 
 /// What a measurement stands on.
@@ -37,7 +37,7 @@ impl<'a> Bed<'a> {
         let toolchain = setup::toolchain(workspace, false)?;
         let object = build::kernel_half(workspace, &toolchain)?;
         let program = build::program(workspace, &object, HOST_TARGET)?;
-        let instrument = instrument(workspace, &object)?;
+        let instrument = build::tool(workspace, &object, INSTRUMENT, INSTRUMENT)?;
         let date = command::output(Command::new("date").args(["-u", "+%F"]))?.trim().to_owned();
         Ok(Self { workspace, object, program, instrument, date, commit: commit(workspace) })
     }
@@ -66,20 +66,6 @@ impl<'a> Bed<'a> {
         rows.iter_mut().for_each(Row::cut);
         Measured { place, date: self.date.clone(), commit: self.commit.clone(), rows }
     }
-}
-
-/// Builds the instrument.
-fn instrument(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
-    let mut cargo = workspace.cargo();
-    cargo
-        .args(["build", "--release", "--locked", "-p", INSTRUMENT, "--bin", INSTRUMENT])
-        .args(["--target", HOST_TARGET, "--target-dir"])
-        .arg(&workspace.target)
-        .env(OBJECT_VARIABLE, object)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command::run(&mut cargo)?;
-    Ok(workspace.target.join(HOST_TARGET).join("release").join(INSTRUMENT))
 }
 
 /// Describes this machine.
