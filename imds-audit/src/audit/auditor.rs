@@ -95,6 +95,11 @@ impl Auditor {
         self.tracker.counters()
     }
 
+    /// Returns about how many bytes the connections that are followed take.
+    pub fn held(&self) -> usize {
+        self.tracker.held()
+    }
+
     /// Returns how many processes and programs the diagnosis has forgotten.
     pub const fn forgotten(&self) -> u64 {
         self.diagnostician.forgotten()

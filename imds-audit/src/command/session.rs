@@ -1,12 +1,14 @@
 //! A live audit: records in, events out.
 
 mod fallbacks;
+mod heap;
 mod losses;
 mod pace;
 
 use std::{fs, future::Future, os::unix::fs::MetadataExt, pin::pin, time::Duration};
 
 use anyhow::Context;
+use heap::Heap;
 use losses::Told;
 use pace::Pace;
 use rustix::time::{ClockId, clock_gettime};
@@ -45,6 +47,8 @@ pub struct Session {
     /// The losses that were told.
     told: Told,
     malformed: u64,
+    heap: Heap,
+    pace: Pace,
     started: Timestamp,
 }
 
@@ -135,7 +139,8 @@ impl Session {
         let mut auditor = Auditor::new(limits, read_clock());
         auditor.set_host_netns(host_netns(roots));
         let source = Source::start(options)?;
-        release_memory();
+        // What loading took: the kernel's BTF, where it is read and not mapped, and the object.
+        heap::release();
         let mut session = Self {
             source,
             processes,
@@ -143,6 +148,8 @@ impl Session {
             desk: Desk { sink, summary: Summary::default(), networks: None, closed: false },
             told: Told::default(),
             malformed: 0,
+            heap: Heap::default(),
+            pace: Pace::new(options.ring_bytes),
             started: now(),
         };
         let event = session.start_event(options, roots);
@@ -172,7 +179,6 @@ impl Session {
         mut observer: impl FnMut(&Event),
     ) -> anyhow::Result<Ended> {
         let mut stop = pin!(stop);
-        let mut pace = Pace::default();
         let reason = loop {
             let deadline = self.auditor.next_deadline().map(until);
             let wait = async {
@@ -193,7 +199,7 @@ impl Session {
                 break StopReason::OutputClosed;
             }
             if more.is_none() {
-                pace.keep();
+                self.pace.keep();
             }
         };
         // What the kernel half has written until now still counts, what comes later does not: a
@@ -234,6 +240,7 @@ impl Session {
         if is_empty || self.desk.sink.queue().is_closed() {
             self.desk.flush();
         }
+        self.heap.settle(self.auditor.held() + self.desk.sink.queue().held());
         reached
     }
 
@@ -314,17 +321,6 @@ pub fn is_of(networks: &[u32], event: &Event) -> bool {
         Body::Loss(_) | Body::Start(_) | Body::Stop(_) => None,
     };
     network.is_none_or(|network| networks.contains(&network))
-}
-
-/// Gives back to the system what loading took: the kernel's BTF, where it is read and not mapped,
-/// and the object are several megabytes that the allocator would hold for as long as the agent
-/// runs.
-fn release_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the function only looks at the allocator's own state.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// Hands a record to who it is for. Returns the record's time.

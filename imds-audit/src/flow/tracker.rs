@@ -69,6 +69,11 @@ impl Tracker {
         self.buffered
     }
 
+    /// Returns about how many bytes everything takes that is followed.
+    pub fn held(&self) -> usize {
+        self.buffered + self.connections.len() * size_of::<Connection>()
+    }
+
     /// Takes an attempt to connect, before its first packet.
     ///
     /// A second attempt on the same socket ends the first.

@@ -196,6 +196,11 @@ impl Queue {
         Ok(std::mem::take(&mut state.reported))
     }
 
+    /// Returns how many bytes wait.
+    pub fn held(&self) -> usize {
+        self.shared.lock().size
+    }
+
     /// Returns whether nobody reads any more.
     pub fn is_closed(&self) -> bool {
         self.shared.lock().closed

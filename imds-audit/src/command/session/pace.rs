@@ -11,13 +11,22 @@ const SOON: Duration = Duration::from_millis(1);
 /// that one processor can send, and a line is to be written within 5 ms.
 const NAP: Duration = Duration::from_micros(500);
 
+/// The smallest ring that has room for what comes meanwhile.
+const ROOM: u32 = 1 << 20;
+
 /// When the program was woken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pace {
+    has_room: bool,
     woken: Option<Instant>,
 }
 
 impl Pace {
+    /// Makes one for a ring of so many bytes.
+    pub const fn new(ring_bytes: u32) -> Self {
+        Self { has_room: ring_bytes >= ROOM, woken: None }
+    }
+
     /// Naps where this wake-up came soon after the one before. To be called when everything is
     /// done that there was to do: what comes meanwhile is found in the ring afterwards.
     ///
@@ -31,7 +40,7 @@ impl Pace {
     /// Takes note of a wake-up, and says how long to nap.
     fn nap(&mut self, now: Instant) -> Option<Duration> {
         let before = self.woken.replace(now)?;
-        (now.saturating_duration_since(before) < SOON).then_some(NAP)
+        (self.has_room && now.saturating_duration_since(before) < SOON).then_some(NAP)
     }
 }
 
@@ -41,7 +50,7 @@ mod tests {
 
     #[test]
     fn it_naps_after_what_came_soon_and_only_then() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(ROOM);
         let start = Instant::now();
         assert_eq!(pace.nap(start), None);
         assert_eq!(pace.nap(start + SOON), None);
@@ -49,5 +58,7 @@ mod tests {
         assert_eq!(pace.nap(soon), Some(NAP));
         assert_eq!(pace.nap(soon + NAP), Some(NAP));
         assert_eq!(pace.nap(soon + NAP + 2 * SOON), None);
+        let mut small = Pace::new(ROOM / 2);
+        assert_eq!((small.nap(start), small.nap(start + NAP)), (None, None));
     }
 }
