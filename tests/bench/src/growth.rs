@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::holder::Holder;
-use super::line::{Desk, Pair};
-use super::pace::send;
+use super::line::Desk;
+use super::pace::{rounds, send};
 use super::processor::{Processor, pin};
 use super::rows::Rows;
 use super::usage::Usage;
@@ -48,7 +48,7 @@ pub fn measure(program: &Path) -> Result<Rows> {
                 .transpose()?;
             let mut pairs = desk.open(own)?;
             // Each connection's first request is dearer: its caller is looked up.
-            pairs.iter_mut().try_for_each(Pair::exchange)?;
+            rounds(&mut pairs, 1)?;
             sleep(SETTLE);
             let before = Usage::of(audit.pid())?;
             let sent = send(&mut pairs, rate, Duration::from_secs(seconds))?;

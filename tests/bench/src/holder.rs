@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::line::{Desk, Pair};
+use super::line::Desk;
+use super::pace;
 
 /// What the process says when it holds them.
 const READY: &str = "ready";
@@ -56,9 +57,7 @@ impl Drop for Holder {
 pub fn hold(address: SocketAddr, connections: usize, rounds: usize) -> Result<()> {
     let desk = Desk::at(address.port())?;
     let mut pairs = desk.open(connections)?;
-    for _ in 0..rounds {
-        pairs.iter_mut().try_for_each(Pair::exchange)?;
-    }
+    pace::rounds(&mut pairs, rounds)?;
     println!("{READY}");
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())

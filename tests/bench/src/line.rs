@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -16,6 +17,10 @@ use super::processor::Processor;
 
 /// How long a caller may take to come.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many connections are opened at once. Each takes a kilobyte of the program's ring, and
+/// thousands without a pause would be more than it has room for.
+const AT_ONCE: usize = 16;
 
 /// A request without a token, as curl sends it.
 pub const REQUEST: &[u8] = b"GET /latest/meta-data/instance-id HTTP/1.1\r\n\
@@ -82,13 +87,19 @@ impl Desk {
         Audit::start_with(program, &["--endpoint", &address], processor, look)
     }
 
-    /// Opens so many connections.
+    /// Opens so many connections, not more than [`AT_ONCE`] in a millisecond.
     ///
     /// # Errors
     /// Where the network does not work.
     pub fn open(&self, count: usize) -> Result<Vec<Pair>> {
+        let open = |number: usize| {
+            if number % AT_ONCE == AT_ONCE - 1 {
+                sleep(Duration::from_millis(1));
+            }
+            self.open_here()
+        };
         self.network
-            .in_client(|| (0..count).map(|_| self.open_here()).collect::<io::Result<Vec<_>>>())?
+            .in_client(|| (0..count).map(open).collect::<io::Result<Vec<_>>>())?
             .context("cannot connect")
     }
 

@@ -9,6 +9,10 @@ use super::line::Pair;
 /// How long may be slept at a time; what was due meanwhile is sent at once.
 const NAP: Duration = Duration::from_micros(200);
 
+/// Requests a second that are audited without loss: where something else is to be measured than how
+/// many can be.
+pub const GENTLE: f64 = 10_000.0;
+
 /// How many were sent, and in what time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sent {
@@ -54,4 +58,25 @@ pub fn send(pairs: &mut [Pair], rate: f64, during: Duration) -> io::Result<Sent>
             requests += 1;
         }
     }
+}
+
+/// Sends so many requests on each connection, one connection after the other, at a [`GENTLE`] rate.
+///
+/// # Errors
+/// Where the network does not work.
+pub fn rounds(pairs: &mut [Pair], count: usize) -> io::Result<()> {
+    let start = Instant::now();
+    let mut sent = 0_u64;
+    for _ in 0..count {
+        for pair in &mut *pairs {
+            pair.exchange()?;
+            sent += 1;
+            let due = Duration::from_secs_f64(sent as f64 / GENTLE);
+            let early = due.saturating_sub(start.elapsed());
+            if early > NAP {
+                sleep(early);
+            }
+        }
+    }
+    Ok(())
 }

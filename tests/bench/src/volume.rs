@@ -13,8 +13,8 @@ use serde::Deserialize;
 use super::audit::Stop;
 use super::callers::answer;
 use super::holder::Holder;
-use super::line::{Desk, Pair};
-use super::pace::send;
+use super::line::Desk;
+use super::pace::{rounds, send};
 use super::processor::{Processor, pin};
 use super::rows::Rows;
 use super::usage::resident;
@@ -72,9 +72,7 @@ fn connections(program: &Path, rows: &mut Rows) -> Result<()> {
     let audit = desk.audit(program, Processor::Second)?;
     let held = Holder::start(program, desk.address, CONNECTIONS / 2, 3)?;
     let mut pairs = desk.open(CONNECTIONS / 2)?;
-    for _ in 0..3 {
-        pairs.iter_mut().try_for_each(Pair::exchange)?;
-    }
+    rounds(&mut pairs, 3)?;
     sleep(SETTLE);
     let row = format!("resident memory with {CONNECTIONS} connections open");
     rows.add(&row, "MiB", COLUMN, resident(audit.pid())?);

@@ -84,7 +84,7 @@ pub const VOLUME: Section = Section {
     title: "A million requests, ten thousand connections, a hundred thousand processes",
     method: "\
 A million requests come at 20 000 a second on 64 connections; then, in a new run, ten thousand
-connections are open at once and each asks three times; then, in another, a hundred thousand
+connections are open at once and each asks three times, at 10 000 requests a second; then, in another, a hundred thousand
 processes are made that ask once each and end. The processes that the lines name are told apart by
 their number and start time. Every run must add up.",
     columns: &["figure"],
