@@ -6,6 +6,7 @@ mod others;
 mod own;
 mod render;
 mod results;
+mod rivals;
 mod section;
 mod statistics;
 mod tools;
@@ -22,11 +23,13 @@ use results::Results;
 use section::Section;
 
 /// Every section, in the order of the document.
-const SECTIONS: [&Section; 11] = [
+const SECTIONS: [&Section; 13] = [
     &others::PACKET,
     &others::LOOPBACK,
     &others::VETH,
     &emulated::INSTRUCTIONS,
+    &rivals::RIVALS,
+    &rivals::RIVALS_HERE,
     &own::LATENCY,
     &own::CAPACITY,
     &own::VOLUME,

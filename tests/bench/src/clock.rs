@@ -1,9 +1,5 @@
 //! What other traffic pays in a machine whose clock counts instructions.
-//!
-//! There this program is the first process and has the machine for itself: what it measures is a
-//! number of instructions, whatever else the host does.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,8 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use imds_audit::simulator::{Namespace, Network, Topology};
-use rustix::mount::{MountFlags, mount};
-use rustix::system::{RebootCommand, reboot};
 use serde_json::Value;
 
 use super::order::orders;
@@ -21,53 +15,24 @@ use super::ping::Ends;
 use super::rows::Rows;
 use super::variant::Variant;
 
-/// What the line with the rows begins with on the console.
-const ROWS: &str = "ROWS ";
-/// Where the program under measurement is.
-const PROGRAM: &str = "/imds-audit";
-
 /// Rounds of all variants. They differ by less than two hundredths, so few will do.
 const ROUNDS: usize = 3;
-/// How often something is done for one sample.
-const ROUND_TRIPS: u32 = 2_000;
-const CONNECTS: u32 = 500;
-const GETS: u32 = 2_000;
+/// How often something is done for one sample: so often that the kernel's own work that falls
+/// into it by chance is less than a thousandth. redis-benchmark tells its time in milliseconds,
+/// which takes a second for a thousandth.
+const ROUND_TRIPS: u32 = 20_000;
+const CONNECTS: u32 = 5_000;
+const GETS: u32 = 20_000;
+const TRANSFER: &str = "256M";
+/// How long the kernel is left to what is still to do after something was attached or taken away;
+/// a machine in which nothing happens passes over it.
+const SETTLE: Duration = Duration::from_secs(2);
 
-/// What is mounted, and where.
-const MOUNTS: [(&str, &str); 5] = [
-    ("devtmpfs", "/dev"),
-    ("proc", "/proc"),
-    ("sysfs", "/sys"),
-    ("cgroup2", "/sys/fs/cgroup"),
-    ("tmpfs", "/tmp"),
-];
-
-/// Measures, writes the rows to the console, and switches the machine off.
-pub fn init() -> ! {
-    let measured =
-        mount_all().and_then(|()| measure()).and_then(|rows| Ok(serde_json::to_string(&rows)?));
-    match measured {
-        Ok(rows) => println!("\n{ROWS}{rows}"),
-        Err(error) => println!("\nerror: {error:#}"),
-    }
-    loop {
-        // It returns only where it fails, and then the host's patience ends.
-        let _ = reboot(RebootCommand::PowerOff);
-        sleep(Duration::from_secs(60));
-    }
-}
-
-fn mount_all() -> Result<()> {
-    for (kind, place) in MOUNTS {
-        // The kernel has made those inside another mount.
-        let _ = fs::create_dir_all(place);
-        mount(kind, place, kind, MountFlags::empty(), None::<&std::ffi::CStr>)
-            .with_context(|| format!("{kind} at {place}"))?;
-    }
-    Ok(())
-}
-
-fn measure() -> Result<Rows> {
+/// Measures.
+///
+/// # Errors
+/// Something cannot be attached, or the network does not work.
+pub fn measure(program: &Path) -> Result<Rows> {
     let network = Network::new(Topology::Loopback)?;
     let ends = Ends {
         client: network.client(),
@@ -76,20 +41,16 @@ fn measure() -> Result<Rows> {
     };
     let _servers = [
         Server::start(ends.server, "/usr/bin/iperf3", &["-s", "-p", "5201"], 5201)?,
-        Server::start(
-            ends.server,
-            "/usr/bin/redis-server",
-            &["--save", "", "--appendonly", "no", "--protected-mode", "no"],
-            6379,
-        )?,
+        Server::redis(ends.server)?,
     ];
     let mut rows = Rows::default();
     // Once for nothing: caches, and whatever happens once.
     run_all(ends, &mut |_, _, _| {})?;
     for order in orders(Variant::ALL.len(), ROUNDS) {
         for variant in order.into_iter().map(|place| Variant::ALL[place]) {
-            let in_force = variant.set_up(Path::new(PROGRAM))?;
+            let in_force = variant.set_up(program)?;
             println!("{}", variant.name());
+            sleep(SETTLE);
             run_all(ends, &mut |name, unit, figure| rows.add(name, unit, variant.name(), figure))?;
             in_force.take_down()?;
         }
@@ -104,22 +65,25 @@ fn run_all(ends: Ends<'_>, tell: &mut impl FnMut(&str, &'static str, f64)) -> Re
     each("UDP, a round trip of 32 bytes", ends.udp(ROUND_TRIPS)?);
     each("TCP, a round trip of 32 bytes", ends.tcp(ROUND_TRIPS)?);
     each("TCP, a connect", ends.connects(CONNECTS)?);
-    each("redis, a GET", redis(ends)?);
+    each("redis, a GET", redis(ends, GETS)?);
     each("iperf3, a KiB of one TCP stream", iperf(ends)?);
     Ok(())
 }
 
 /// Returns KiB a second.
 fn iperf(ends: Ends<'_>) -> Result<f64> {
-    let arguments = ["-c", "127.0.0.1", "-p", "5201", "-n", "64M", "-J"];
+    let arguments = ["-c", "127.0.0.1", "-p", "5201", "-n", TRANSFER, "-J"];
     let answer: Value = serde_json::from_str(&run(ends, "/usr/bin/iperf3", &arguments)?)?;
     let rate = answer.pointer("/end/sum_received/bits_per_second").and_then(Value::as_f64);
     Ok(rate.with_context(|| format!("no rate in what iperf3 says: {answer}"))? / 8192.0)
 }
 
-/// Returns requests a second.
-fn redis(ends: Ends<'_>) -> Result<f64> {
-    let count = GETS.to_string();
+/// Asks Redis so often, and returns requests a second.
+///
+/// # Errors
+/// It does not answer.
+pub fn redis(ends: Ends<'_>, count: u32) -> Result<f64> {
+    let count = count.to_string();
     let answer =
         run(ends, "/usr/bin/redis-benchmark", &["-t", "get", "-n", &count, "-c", "1", "--csv"])?;
     // "GET","54945.05",…
@@ -141,9 +105,18 @@ fn run(ends: Ends<'_>, program: &str, arguments: &[&str]) -> Result<String> {
 }
 
 /// A server, ended when dropped.
-struct Server(Child);
+pub struct Server(Child);
 
 impl Server {
+    /// Starts Redis, with nothing on a disk.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn redis(namespace: &Namespace) -> Result<Self> {
+        let arguments = ["--save", "", "--appendonly", "no", "--protected-mode", "no"];
+        Self::start(namespace, "/usr/bin/redis-server", &arguments, 6379)
+    }
+
     /// Starts it and waits until it answers.
     fn start(namespace: &Namespace, program: &str, arguments: &[&str], port: u16) -> Result<Self> {
         let mut command = namespace.command(program)?;

@@ -14,12 +14,14 @@ mod growth;
 mod holder;
 mod latency;
 mod line;
+mod machine;
 mod order;
 mod pace;
 mod packet;
 mod ping;
 mod processor;
 mod pulse;
+mod rivals;
 mod rows;
 mod servers;
 mod traffic;
@@ -71,6 +73,12 @@ enum What {
     Delay,
     /// What the program takes by being there.
     Footprint,
+    /// What other tools see of the same requests.
+    Rivals {
+        /// The client that makes them.
+        #[arg(long)]
+        client: PathBuf,
+    },
     /// Callers of the service, a process each; measures nothing.
     #[command(hide = true)]
     Callers {
@@ -98,8 +106,8 @@ enum What {
 
 fn main() -> ExitCode {
     // As the kernel starts the first process of a machine made for this, and nobody else does.
-    if std::process::id() == 1 && std::env::args_os().next().is_some_and(|word| word == "/init") {
-        clock::init();
+    if machine::is_first() {
+        machine::init();
     }
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -120,6 +128,7 @@ fn run(Arguments { program, what }: &Arguments) -> Result<()> {
         What::Growth => growth::measure(program),
         What::Delay => delay::measure(program),
         What::Footprint => footprint::measure(program),
+        What::Rivals { client } => rivals::measure_here(program, client),
         What::Callers { address, count } => return callers::call(*address, *count),
         What::Hold { address, connections, rounds } => {
             return holder::hold(*address, *connections, *rounds);

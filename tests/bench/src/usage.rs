@@ -63,6 +63,15 @@ pub fn resident(pid: u32) -> Result<f64> {
     Ok(kibibytes as f64 / 1024.0)
 }
 
+/// Returns the most of a process that was ever resident in memory, in MiB.
+///
+/// # Errors
+/// It is gone.
+pub fn most_resident(pid: u32) -> Result<f64> {
+    let kibibytes = number(Path::new(&format!("/proc/{pid}/status")), "VmHWM:")?;
+    Ok(kibibytes as f64 / 1024.0)
+}
+
 /// Reads the number behind a name at a line's start.
 fn number(path: &Path, name: &str) -> Result<u64> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;

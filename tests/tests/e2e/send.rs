@@ -57,6 +57,7 @@ rows! {
     write: [&OPEN[..], &ASK, &["send", GET_V1, "receive"]], [&ASKED[..], &["v1"]], Patient;
     writev_of_vectors_that_cut_every_name:
         [&VIA[..], &["writev"], &CONNECT, &ASK], [ASKED], Patient;
+    writev_of_lines: [&VIA[..], &["writev-lines"], &CONNECT, &ASK], [ASKED], Patient;
     send: [&VIA[..], &["send"], &CONNECT, &ASK], [ASKED], Patient;
     sendmsg_of_vectors_that_cut_every_name:
         [&VIA[..], &["sendmsg"], &CONNECT, &ASK], [ASKED], Patient;

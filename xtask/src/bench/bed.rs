@@ -17,6 +17,10 @@ use super::results::{self, Measured, Place, Row};
 /// The package of the instrument, and its program.
 const INSTRUMENT: &str = "imds-audit-bench";
 
+/// The package of the end-to-end tests, and their client.
+const CLIENTS: &str = "imds-audit-tests";
+const CLIENT: &str = "imds-audit-test-client";
+
 /// What a measurement stands on.
 pub struct Bed<'a> {
     /// The source tree.
@@ -66,6 +70,11 @@ impl<'a> Bed<'a> {
         rows.iter_mut().for_each(Row::cut);
         Measured { place, date: self.date.clone(), commit: self.commit.clone(), rows }
     }
+}
+
+/// Builds the client of the end-to-end tests, which sends in every way.
+pub fn client(bed: &Bed<'_>) -> Result<PathBuf> {
+    build::tool(bed.workspace, &bed.object, CLIENTS, CLIENT)
 }
 
 /// Describes this machine.

@@ -19,6 +19,14 @@ const PROGRAMS: [(&str, &str); 4] = [
     ("wrk", "wrk"),
 ];
 
+/// The tools beside which the program is measured, and their packages.
+const RIVALS: [(&str, &str); 4] = [
+    ("tcpdump", "tcpdump"),
+    ("strace", "strace"),
+    ("bpftrace", "bpftrace"),
+    ("tcpconnect-bpfcc", "bpfcc-tools"),
+];
+
 /// nginx's package, which is only unpacked: installed, it would start a server on the host.
 const NGINX: &str = "nginx";
 /// The libraries that it needs.
@@ -26,9 +34,7 @@ const NGINX_LIBRARIES: [&str; 4] = ["libcrypt1", "libpcre2-8-0", "libssl3", "zli
 
 /// Installs what is missing, and returns where nginx is.
 pub fn install(workspace: &Workspace) -> Result<PathBuf> {
-    let missing = PROGRAMS.iter().filter(|(program, _)| command::find(program).is_none());
-    let mut packages: Vec<_> = missing.map(|&(_, package)| package.to_owned()).collect();
-    packages.dedup();
+    let mut packages = missing(&PROGRAMS);
     let folder = workspace.target.join("bench");
     let nginx = folder.join("nginx/usr/sbin/nginx");
     if !nginx.exists() {
@@ -39,6 +45,20 @@ pub fn install(workspace: &Workspace) -> Result<PathBuf> {
         apt::install(&packages)?;
     }
     Ok(nginx)
+}
+
+/// Installs the tools beside which the program is measured.
+pub fn install_rivals(workspace: &Workspace) -> Result<()> {
+    install(workspace)?;
+    apt::install(&missing(&RIVALS))
+}
+
+/// Returns the packages of those programs that are not there.
+fn missing(programs: &[(&str, &str)]) -> Vec<String> {
+    let missing = programs.iter().filter(|(program, _)| command::find(program).is_none());
+    let mut packages: Vec<_> = missing.map(|&(_, package)| package.to_owned()).collect();
+    packages.dedup();
+    packages
 }
 
 /// Downloads nginx's package and unpacks it, in one step for whoever looks.

@@ -1,91 +1,197 @@
 //! A machine whose clock counts instructions, for measuring.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, bail};
 
+use crate::apt::{Private, sources};
 use crate::architecture::Architecture;
 use crate::command;
 use crate::vm::emulator::Emulator;
 use crate::vm::initramfs::Archive;
 use crate::vm::kernels;
+use crate::vm::modules;
 use crate::workspace::Workspace;
 
 /// The kernel: of the series that most hosts run.
 const SERIES: &str = "6.1";
+/// The suite of Debian that has it.
+const SUITE: &str = "bookworm";
 const ARCHITECTURE: &str = "x86_64";
-/// How long a machine may take: two minutes of its own time are ten of a busy host's.
-const PATIENCE: Duration = Duration::from_secs(1_200);
+/// How long a machine may take: a minute of its own time may be ten of a busy host's.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+/// How often is looked whether it has ended.
+const LOOK: Duration = Duration::from_millis(100);
 /// One instruction a nanosecond; time in which nothing happens is passed over.
 const CLOCK: [&str; 6] =
     ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"];
-/// In MiB.
-pub const MEMORY: &str = "1024";
 /// See [`super::qemu`].
 const PROCESSOR: [&str; 2] = ["-cpu", "max,-cx16,-la57"];
 /// See [`super::qemu`].
 const COMMAND_LINE: &str = "console=ttyS0 loglevel=4 panic=-1 rdinit=/init";
 
-/// A program of this machine, and its place in the other.
-pub struct Packed {
-    /// Where it is here.
-    pub program: PathBuf,
-    /// Where it is there.
-    pub place: &'static str,
+/// Something of this machine, and its place in the other.
+pub enum Packed {
+    /// A program, with its libraries. Its own name may be another there.
+    Program(PathBuf, &'static str),
+    /// Everything in a folder, and the libraries of its modules, but what is named.
+    Tree(PathBuf, String, &'static [&'static str]),
+    /// A symbolic link to a target.
+    Link(String, String),
+    /// A text.
+    Text(&'static str, &'static str),
 }
 
-/// Boots the machine with an init of the caller's, and further programs, each
-/// with its libraries. Returns what stands on the console behind `mark`, and the kernel's name.
-///
-/// # Errors
-/// The kernel cannot be had, or the machine ends without such a line; the error has its console.
-pub fn run(
-    workspace: &Workspace,
-    init: &Path,
-    packed: &[Packed],
-    mark: &str,
-) -> Result<(String, String)> {
-    let architecture = Architecture::find(ARCHITECTURE).map_err(Error::msg)?;
-    let folder = workspace.target.join("vm").join(architecture.debian);
-    std::fs::create_dir_all(&folder)?;
-    let emulator = Emulator::find(architecture, &folder)?;
-    let kernel = kernels::claimed(architecture).find(|kernel| kernel.series == SERIES);
-    let image = kernels::image(kernel.context("no such kernel")?, architecture, &folder)?;
+/// What a machine has beside its kernel.
+pub struct Contents<'a> {
+    /// What they are called.
+    pub name: &'a str,
+    /// The first process.
+    pub init: &'a Path,
+    /// What else there is.
+    pub packed: &'a [Packed],
+    /// Modules of the kernel.
+    pub modules: &'a [&'a str],
+}
 
-    let mut archive = Archive::new();
-    archive.program("init", init)?;
-    let mut needed = BTreeSet::new();
-    for Packed { program, place } in packed {
-        archive.program(place, program)?;
-        needed.extend(libraries(program)?);
-    }
-    for library in needed {
-        archive.program(&library, Path::new(&library))?;
-    }
-    let initramfs = folder.join("initramfs-clock");
-    archive.write(&initramfs)?;
+/// The kernel of the machine.
+pub struct Kernel {
+    folder: PathBuf,
+    image: PathBuf,
+    modules: PathBuf,
+    /// Its release.
+    pub release: String,
+}
 
-    let mut qemu = emulator.command();
-    qemu.args(CLOCK)
-        .args(PROCESSOR)
-        .args(["-m", MEMORY, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-        .args(["-serial", "stdio", "-append", COMMAND_LINE, "-kernel"])
-        .arg(&image)
-        .arg("-initrd")
-        .arg(&initramfs)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let console = console(&mut qemu)?;
-    let found = console.lines().find_map(|line| line.trim_end().strip_prefix(mark));
-    let found = found.with_context(|| format!("no result on the console:\n{console}"))?;
-    let name = image.file_name().map(|name| name.to_string_lossy().replace("vmlinuz-", ""));
-    Ok((found.to_owned(), name.unwrap_or_default()))
+impl Kernel {
+    /// Finds it, and fetches it where it is not there.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub fn find(workspace: &Workspace) -> Result<Self> {
+        let architecture = Architecture::find(ARCHITECTURE).map_err(Error::msg)?;
+        let folder = workspace.target.join("vm").join(architecture.debian);
+        std::fs::create_dir_all(&folder)?;
+        let kernel = kernels::claimed(architecture).find(|kernel| kernel.series == SERIES);
+        let kernel = kernel.context("no such kernel")?;
+        let image = kernels::image(kernel, architecture, &folder)?;
+        let name = image.file_name().unwrap_or_default().to_string_lossy();
+        let release = name.replace("vmlinuz-", "");
+        Ok(Self { modules: kernels::unpacked(kernel, &folder), image, folder, release })
+    }
+
+    /// Returns the folder into which the packages of its headers are unpacked.
+    ///
+    /// # Errors
+    /// They cannot be had.
+    pub fn headers(&self) -> Result<PathBuf> {
+        let place = self.folder.join("headers").join(&self.release);
+        if !place.exists() {
+            let sources = sources::of_suite(SUITE, true)?;
+            let debian = Architecture::find(ARCHITECTURE).map_err(Error::msg)?.debian;
+            let apt = Private::of_sources(&self.folder.join("apt").join(SUITE), &sources, debian)?;
+            let common = self.common();
+            let packages =
+                [&self.release, &common].map(|release| format!("linux-headers-{release}"));
+            std::fs::create_dir_all(self.folder.join("headers"))?;
+            apt.unpack(&packages, &place)?;
+        }
+        Ok(place)
+    }
+
+    /// Returns what the package is called that has the headers of all kernels of this version.
+    pub fn common(&self) -> String {
+        self.release.replace("-cloud-amd64", "-common")
+    }
+}
+
+impl Kernel {
+    /// Packs what a machine has, and returns the archive's path.
+    ///
+    /// # Errors
+    /// Something is not there.
+    pub fn pack(&self, contents: &Contents<'_>) -> Result<PathBuf> {
+        let mut archive = Archive::new();
+        archive.program("init", contents.init)?;
+        let mut needed = BTreeSet::new();
+        for packed in contents.packed {
+            pack(&mut archive, packed, &mut needed)?;
+        }
+        for library in needed {
+            archive.program(&library, Path::new(&library))?;
+        }
+        let wanted = contents.modules;
+        let all = if wanted.is_empty() { Vec::new() } else { modules::read(&self.modules)? };
+        for module in all.iter().filter(|module| wanted.contains(&module.name.as_str())) {
+            archive.file(&format!("modules/{}.ko", module.name), &module.data);
+        }
+        let path = self.folder.join(format!("initramfs-{}", contents.name));
+        archive.write(&path)?;
+        Ok(path)
+    }
+
+    /// Boots a machine with so many MiB, whose init is told what to do. Returns what stands on the
+    /// console behind `mark`.
+    ///
+    /// # Errors
+    /// The machine ends without such a line; the error has its console.
+    pub fn boot(
+        &self,
+        initramfs: &Path,
+        memory: &str,
+        task: &[&str],
+        mark: &str,
+    ) -> Result<String> {
+        let architecture = Architecture::find(ARCHITECTURE).map_err(Error::msg)?;
+        let emulator = Emulator::find(architecture, &self.folder)?;
+        let log = self.folder.join(format!("console-{}", task.join("-")));
+        let mut qemu = emulator.command();
+        qemu.args(CLOCK)
+            .args(PROCESSOR)
+            .args(["-m", memory, "-nodefaults", "-no-user-config"])
+            .args(["-display", "none", "-no-reboot"])
+            // Whoever wants to look in the meantime can.
+            .arg("-serial")
+            .arg(format!("file:{}", log.display()))
+            .arg("-append")
+            .arg(format!("{COMMAND_LINE} -- {}", task.join(" ")))
+            .arg("-kernel")
+            .arg(&self.image)
+            .arg("-initrd")
+            .arg(initramfs)
+            .stdin(Stdio::null());
+        let ended = wait(&mut qemu);
+        let console = String::from_utf8_lossy(&std::fs::read(&log)?).into_owned();
+        ended.with_context(|| format!("its console:\n{console}"))?;
+        let found = console.lines().find_map(|line| line.trim_end().strip_prefix(mark));
+        let found = found.with_context(|| format!("no result on the console:\n{console}"))?;
+        Ok(found.to_owned())
+    }
+}
+
+/// Packs something, and adds the libraries that it needs.
+fn pack(archive: &mut Archive, packed: &Packed, needed: &mut BTreeSet<String>) -> Result<()> {
+    match packed {
+        Packed::Program(program, place) => {
+            archive.program(place, program)?;
+            needed.extend(libraries(program)?);
+        }
+        Packed::Tree(folder, place, left_out) => {
+            archive.tree(place, folder, &|name| left_out.contains(&name))?;
+            let is_module = |path: &PathBuf| path.extension().is_some_and(|end| end == "so");
+            let modules = std::fs::read_dir(folder.join("lib-dynload")).into_iter().flatten();
+            for module in modules.flatten().map(|entry| entry.path()).filter(is_module) {
+                needed.extend(libraries(&module)?);
+            }
+        }
+        Packed::Link(place, target) => archive.link(place, target),
+        Packed::Text(place, text) => archive.file(place, text.as_bytes()),
+    }
+    Ok(())
 }
 
 /// Returns the shared libraries that a program is loaded with, and its loader.
@@ -100,23 +206,17 @@ fn libraries(program: &Path) -> Result<Vec<String>> {
     Ok(paths.map(str::to_owned).collect())
 }
 
-/// Runs a machine to its end and returns what it wrote.
-fn console(qemu: &mut Command) -> Result<String> {
+/// Runs a machine to its end.
+fn wait(qemu: &mut Command) -> Result<()> {
     let mut child = qemu.spawn().with_context(|| format!("cannot run {}", command::line(qemu)))?;
-    let mut output = child.stdout.take().context("the emulator has no output")?;
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let result = output.read_to_end(&mut bytes);
-        // Nobody listens any more only where the machine was given up.
-        let _ = sender.send(result.map(|_| bytes));
-    });
-    let console = receiver.recv_timeout(PATIENCE);
-    // Where it has ended by itself there is nothing to end.
-    child.kill().ok();
-    child.wait()?;
-    let console = console.map_err(|_| {
-        anyhow::anyhow!("the machine did not end within {} s", PATIENCE.as_secs())
-    })??;
-    Ok(String::from_utf8_lossy(&console).into_owned())
+    let start = Instant::now();
+    while child.try_wait()?.is_none() {
+        if start.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            bail!("the machine did not end within {} s", PATIENCE.as_secs());
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(())
 }

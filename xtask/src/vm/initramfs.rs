@@ -13,6 +13,7 @@ const FOLDERS: [&str; 4] = ["dev", "proc", "sys", "tmp"];
 const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const FILE: u32 = 0o100_644;
+const LINK: u32 = 0o120_777;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 /// The console's device number, which must be there before `/dev` is mounted.
 const CONSOLE: (u32, u32) = (5, 1);
@@ -45,6 +46,37 @@ impl Archive {
     /// Adds a file.
     pub fn file(&mut self, name: &str, data: &[u8]) {
         self.add(name, FILE, data);
+    }
+
+    /// Adds a symbolic link.
+    pub fn link(&mut self, name: &str, target: &str) {
+        self.add(name, LINK, target.as_bytes());
+    }
+
+    /// Adds everything in a folder of this machine but what `is_left_out` names, links as links.
+    pub fn tree(
+        &mut self,
+        name: &str,
+        folder: &Path,
+        is_left_out: &impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+            let entry = entry?;
+            let (path, file) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            if is_left_out(&file) {
+                continue;
+            }
+            let name = format!("{name}/{file}");
+            let kind = entry.file_type()?;
+            if kind.is_symlink() {
+                self.link(&name, &fs::read_link(&path)?.to_string_lossy());
+            } else if kind.is_dir() {
+                self.tree(&name, &path, is_left_out)?;
+            } else {
+                self.program(&name, &path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends the archive and writes it.
@@ -130,5 +162,22 @@ mod tests {
             .map(|name| text.match_indices(&name[1..]).map(|(place, _)| place).last().unwrap());
         assert!(places.is_sorted(), "{places:?}");
         assert_eq!(text.matches("a/b\0").count(), 1);
+    }
+
+    #[test]
+    fn a_tree_has_what_is_in_a_folder_and_its_links_but_not_what_is_left_out() {
+        let folder = std::env::temp_dir().join(format!("xtask-tree-{}", std::process::id()));
+        fs::create_dir_all(folder.join("inner/__pycache__")).unwrap();
+        fs::write(folder.join("inner/one"), b"1").unwrap();
+        fs::write(folder.join("inner/__pycache__/two"), b"2").unwrap();
+        std::os::unix::fs::symlink("inner/one", folder.join("link")).unwrap();
+        let mut archive = Archive::new();
+        let added = archive.tree("place", &folder, &|name| name == "__pycache__");
+        fs::remove_dir_all(&folder).unwrap();
+        added.unwrap();
+        let text = String::from_utf8_lossy(&archive.bytes);
+        assert!(text.contains("place/inner/one\0"), "{text}");
+        assert!(text.contains("place/link\0") && text.contains("inner/one"), "{text}");
+        assert!(!text.contains("two\0"), "{text}");
     }
 }

@@ -35,6 +35,8 @@ pub(super) enum Way {
     Bytes,
     /// `writev` of many short vectors.
     Writev,
+    /// `writev` of the text's lines.
+    WritevLines,
     /// `send`.
     Send,
     /// `sendmsg` of many short vectors.
@@ -61,6 +63,7 @@ impl FromStr for Way {
             "write" => Self::Write,
             "bytes" => Self::Bytes,
             "writev" => Self::Writev,
+            "writev-lines" => Self::WritevLines,
             "send" => Self::Send,
             "sendmsg" => Self::Sendmsg,
             "sendmmsg" => Self::Sendmmsg,
@@ -99,6 +102,11 @@ pub(super) fn send(
         Way::Write => write(stream, text),
         Way::Bytes => text.chunks(1).for_each(|byte| write(stream, byte)),
         Way::Writev => vectors(text, |vectors| (&*stream).write_vectored(vectors).unwrap()),
+        Way::WritevLines => {
+            let lines: Vec<_> = text.split_inclusive(|&byte| byte == b'\n').collect();
+            let lines: Vec<_> = lines.into_iter().map(IoSlice::new).collect();
+            assert_eq!((&*stream).write_vectored(&lines).unwrap(), text.len());
+        }
         Way::Send => plain(stream, text, SendFlags::empty()),
         Way::Sendmsg => vectors(text, |vectors| {
             let mut control = SendAncillaryBuffer::default();
