@@ -187,6 +187,8 @@ impl Tool {
             false => Command::new(&self.program),
         };
         command.args(&self.arguments).env_remove("RUST_LOG").current_dir(scratch);
+        // As much of a buffer as bpftrace can show; it is 64 bytes otherwise.
+        command.env("BPFTRACE_STRLEN", "200");
         if let Some(folder) = self.folder {
             command.current_dir(fs::canonicalize(folder)?);
         }
