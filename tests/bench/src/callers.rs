@@ -2,7 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::net::sockopt::set_socket_linger;
@@ -10,13 +11,16 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::line::{REQUEST, RESPONSE};
 
-/// Has so many processes ask, one after the other. It is what a process of its own does, which
+/// Has so many processes ask, one after the other, and not sooner than so many a second. It is what a process of its own does, which
 /// has one thread and little memory: so a child is made fast, and may do more than system calls.
 ///
 /// # Errors
 /// Where no process can be made, or one is not answered.
-pub fn call(address: SocketAddr, count: u32) -> Result<()> {
+pub fn call(address: SocketAddr, count: u32, rate: f64) -> Result<()> {
+    let start = Instant::now();
     for number in 0..count {
+        let due = Duration::from_secs_f64(f64::from(number) / rate);
+        sleep(due.saturating_sub(start.elapsed()));
         // SAFETY: this process has one thread, so that the child's copy of it is whole.
         match unsafe { libc::fork() } {
             0 => std::process::exit(i32::from(ask(address).is_err())),

@@ -88,6 +88,9 @@ enum What {
         /// How many.
         #[arg(long)]
         count: u32,
+        /// How many a second at most.
+        #[arg(long)]
+        rate: f64,
     },
     /// Connections that are held open until standard input ends; measures nothing.
     #[command(hide = true)]
@@ -129,7 +132,9 @@ fn run(Arguments { program, what }: &Arguments) -> Result<()> {
         What::Delay => delay::measure(program),
         What::Footprint => footprint::measure(program),
         What::Rivals { client } => rivals::measure_here(program, client),
-        What::Callers { address, count } => return callers::call(*address, *count),
+        What::Callers { address, count, rate } => {
+            return callers::call(*address, *count, *rate);
+        }
         What::Hold { address, connections, rounds } => {
             return holder::hold(*address, *connections, *rounds);
         }

@@ -26,6 +26,8 @@ const RATE: f64 = 20_000.0;
 const SENDERS: usize = 64;
 const CONNECTIONS: usize = 10_000;
 const PROCESSES: u32 = 100_000;
+/// Processes a second: more than the service would answer, and more than one processor can make.
+const PROCESS_RATES: [(f64, &str); 2] = [(2_000.0, "2000"), (1e6, "as many as can be made")];
 /// How long the program is left alone before its memory is looked at.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -41,7 +43,9 @@ pub fn measure(program: &Path) -> Result<Rows> {
     let mut rows = Rows::default();
     requests(program, &mut rows)?;
     connections(program, &mut rows)?;
-    processes(program, &mut rows)?;
+    for (rate, name) in PROCESS_RATES {
+        processes(program, rate, name, &mut rows)?;
+    }
     Ok(rows)
 }
 
@@ -81,9 +85,9 @@ fn connections(program: &Path, rows: &mut Rows) -> Result<()> {
     account(&stop, 3 * CONNECTIONS as u64, "three requests on each of ten thousand", rows)
 }
 
-/// A hundred thousand processes.
-fn processes(program: &Path, rows: &mut Rows) -> Result<()> {
-    eprintln!("a hundred thousand processes");
+/// A hundred thousand processes, so many a second.
+fn processes(program: &Path, rate: f64, name: &str, rows: &mut Rows) -> Result<()> {
+    eprintln!("a hundred thousand processes, a second {name}");
     let desk = Desk::new()?;
     let seen = Arc::new(Mutex::new(Seen::default()));
     let look = {
@@ -94,6 +98,7 @@ fn processes(program: &Path, rows: &mut Rows) -> Result<()> {
     let mut callers = desk.network.command(std::env::current_exe()?)?;
     callers.arg("--program").arg(program).args(["callers", "--address"]);
     callers.arg(desk.address.to_string()).args(["--count", &PROCESSES.to_string()]);
+    callers.args(["--rate", &rate.to_string()]);
     let start = Instant::now();
     thread::scope(|scope| {
         let service = scope.spawn(|| answer(desk.listener(), PROCESSES));
@@ -102,16 +107,16 @@ fn processes(program: &Path, rows: &mut Rows) -> Result<()> {
         service.join().map_err(|_| anyhow!("the service panicked"))??;
         Ok(())
     })?;
-    let rate = f64::from(PROCESSES) / start.elapsed().as_secs_f64();
-    rows.add("processes a second", "", COLUMN, rate);
+    let made = f64::from(PROCESSES) / start.elapsed().as_secs_f64();
+    let what = format!("{PROCESSES} processes, a second {name}");
+    rows.add(&format!("{what}: made a second"), "", COLUMN, made);
     sleep(SETTLE);
-    let row = format!("resident memory after {PROCESSES} processes");
-    rows.add(&row, "MiB", COLUMN, resident(audit.pid())?);
+    rows.add(&format!("{what}: resident memory"), "MiB", COLUMN, resident(audit.pid())?);
     let stop = audit.stop()?;
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    rows.add("processes told apart", "", COLUMN, seen.processes.len() as f64);
-    rows.add("processes with their arguments", "", COLUMN, seen.with_arguments as f64);
-    account(&stop, u64::from(PROCESSES), "a request of each of a hundred thousand processes", rows)
+    rows.add(&format!("{what}: told apart"), "", COLUMN, seen.processes.len() as f64);
+    rows.add(&format!("{what}: with their arguments"), "", COLUMN, seen.with_arguments as f64);
+    account(&stop, u64::from(PROCESSES), &format!("a request of each of {what}"), rows)
 }
 
 /// Tells how many requests were lost, and that none is missing.

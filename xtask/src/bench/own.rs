@@ -84,17 +84,20 @@ pub const VOLUME: Section = Section {
     title: "A million requests, ten thousand connections, a hundred thousand processes",
     method: "\
 A million requests come at 20 000 a second on 64 connections; then, in a new run, ten thousand
-connections are open at once and each asks three times, at 10 000 requests a second; then, in another, a hundred thousand
-processes are made that ask once each and end. The processes that the lines name are told apart by
-their number and start time. Every run must add up.",
+connections are open at once and each asks three times, at 10 000 requests a second; then, in two
+others, a hundred thousand processes are made that ask once each and end: 2000 a second, and as many
+as can be made one after the other. The processes that the lines name are told apart by their number
+and start time. Every run must add up.",
     columns: &["figure"],
     comparisons: &[],
     goals: &[
         at_most("resident memory after 1000000 requests", 24.0),
-        at_most("lost: ", 0.0),
+        at_most("lost: a million requests", 0.0),
+        at_most("lost: three requests on each of ten thousand", 0.0),
+        at_most("lost: a request of each of 100000 processes, a second 2000", 0.0),
         Goal {
-            what: "processes told apart",
-            rows: "processes told apart",
+            what: "processes told apart, of a hundred thousand",
+            rows: "100000 processes, a second 2000: told apart",
             quantity: Quantity::Column("figure"),
             bound: Bound::AtLeast(100_000.0),
             miss: "",
