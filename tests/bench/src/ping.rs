@@ -1,6 +1,6 @@
 //! Traffic of this program's own: round trips of one small message, and connects.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -97,7 +97,9 @@ impl Ends<'_> {
     }
 
     /// Returns how many connections a second are made, accepted and broken off; an orderly end
-    /// would leave each port in use for a minute.
+    /// would leave each port in use for a minute. The server breaks off, and the client waits for
+    /// that: one that went ahead would fill the queue of those that wait to be accepted, and its
+    /// next connect be repeated after a second.
     ///
     /// # Errors
     /// Where the network does not work.
@@ -108,15 +110,20 @@ impl Ends<'_> {
             count,
             move || {
                 for _ in 0..count {
-                    listener.accept()?;
+                    let (stream, _) = listener.accept()?;
+                    set_socket_linger(&stream, Some(Duration::ZERO))?;
                 }
                 Ok(())
             },
             || {
                 let start = Instant::now();
                 for _ in 0..count {
-                    let stream = TcpStream::connect(server)?;
-                    set_socket_linger(&stream, Some(Duration::ZERO))?;
+                    let mut stream = TcpStream::connect(server)?;
+                    let end = stream.read(&mut [0]);
+                    if !end.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+                    {
+                        return Err(io::Error::other(format!("not broken off: {end:?}")));
+                    }
                 }
                 Ok(start.elapsed())
             },
