@@ -66,15 +66,40 @@ column is the price of the hooks, which every tool at them pays; what lies above
 program's own. Server and client are bound to a processor each; the round trips and the connects,
 where one waits for the other at every step, share one.";
 
-const LARGE: Goal = throughput("throughput of a large transfer", "iperf3", WITH_BY_WITHOUT);
-const WEB: Goal = throughput("throughput of a web server", "wrk", WITH_BY_WITHOUT);
-const SMALL: Goal =
-    throughput("tiny messages, over the hooks with empty programs", "", WITH_BY_EMPTY);
+const LARGE: Goal = throughput(
+    "throughput of a large transfer",
+    "iperf3",
+    WITH_BY_WITHOUT,
+    "Rounds differ by more than is to be held, and with `empty` programs too it is not held in each. \
+     By the instruction clock, which repeats, the same transfer keeps its hundredth: see that \
+     section.",
+);
+const WEB: Goal = throughput(
+    "throughput of a web server",
+    "wrk",
+    WITH_BY_WITHOUT,
+    "Most of it is there with `empty` programs, and rounds differ by more than is to be held. A \
+     profile of wrk with nginx on loopback while the program audits (`perf record -e cpu-clock -a`, \
+     Linux 6.18) has 0.53 of a hundred samples in its two programs and 0.45 in the kernel's calls \
+     of them (`__cgroup_bpf_run_filter_skb`, `__bpf_prog_run_save_cb`): one of a hundred altogether.",
+);
+const SMALL: Goal = throughput(
+    "tiny messages, over the hooks with empty programs",
+    "",
+    WITH_BY_EMPTY,
+    "It is the worst of six rows, and in a row rounds differ by several times what is to be held. By \
+     the instruction clock no row of tiny messages loses a hundredth: see that section.",
+);
 
-/// Says that no more than a hundredth may be lost.
-const fn throughput(what: &'static str, rows: &'static str, comparison: Comparison) -> Goal {
+/// Says that no more than a hundredth may be lost, and why more is.
+const fn throughput(
+    what: &'static str,
+    rows: &'static str,
+    comparison: Comparison,
+    miss: &'static str,
+) -> Goal {
     let quantity = Quantity::Comparison(comparison);
-    Goal { what, rows, quantity, bound: Bound::AtLeast(0.99), miss: "" }
+    Goal { what, rows, quantity, bound: Bound::AtLeast(0.99), miss }
 }
 
 fn traffic(bed: &Bed<'_>, way: &str) -> anyhow::Result<Measured> {

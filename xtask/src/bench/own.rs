@@ -70,11 +70,11 @@ the three are small, the program was not woken, or not fast enough.",
     ],
     remarks: "\
 The ring of 2 MiB holds about a tenth of a second of 20 000 requests a second: where the program
-has no processor for longer, requests are lost, and counted. Earlier versions lost some at rates
-that they could hold, and it was not known whether they had not run or had not been woken: they had
-not run. On a machine with other work `processors in use` and `ready and not run`, as a part of the
-three seconds, add up to the whole processor wherever requests are lost, and the processor itself
-never stood still for long.",
+has no processor for longer, requests are lost, and counted. An earlier version lost some in one of
+three rounds at rates that it could hold. That round did not come again; on a machine with other
+work, where requests are lost at such rates, `processors in use` and `ready and not run` make up most
+of the processor, nothing is stolen and it never stands still for long: the program waits for its
+turn.",
     measure: |bed| bed.measure(&["capacity"]),
 };
 
