@@ -74,12 +74,11 @@ Other traffic is as above, with three samples; `throughput left` is of that with
 A token's header in a second write is in a second record: whoever reads by record takes the request
 for IMDSv1. What goes by sendfile is in no buffer that a probe of `tcp_sendmsg` sees; strace shows it
 because the caller wrote its file in the same process. bpftrace shows one buffer, the first of a
-writev. tcpdump keeps every byte and names no process, strace
-costs whoever is traced nine tenths of its round trips, and tcpconnect sees no request at all.
+writev. tcpdump keeps every byte and names no process, strace costs whoever is traced nine tenths of
+its round trips, and tcpconnect sees no request at all.
 imds-packet-analyzer gives one verdict a write: two for a request in two writes, of which the right one
 is counted, and one for two requests in one write; it calls IMDSv2 what only names the header, and
-IMDSv1 what writev cuts. The figures of bpftrace were taken by the same boot of its machine alone, once
-it was given all of its 200 bytes.
+IMDSv1 what writev cuts.
 TCP connects vary by a hundredth from machine to machine.",
     measure,
 };
