@@ -81,6 +81,26 @@ pub struct Ancestor {
     pub placement: Option<Placement>,
 }
 
+impl Ancestor {
+    /// Makes one of which nothing is known but which process it is; its `exec_id` and
+    /// `arguments_start` are 0.
+    pub(super) const fn new(pid: u32, start_time: u64, name: Box<[u8]>) -> Self {
+        Self {
+            pid,
+            start_time,
+            exec_id: 0,
+            arguments_start: 0,
+            name,
+            exe: None,
+            arguments: None,
+            program: Program::Unknown,
+            part: None,
+            cluster: None,
+            placement: None,
+        }
+    }
+}
+
 /// The process that answers for what another one does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Responsible {

@@ -174,17 +174,8 @@ fn climb(ancestors: &mut Vec<Ancestor>, last: Identity, most: usize, procfs: &Pr
         }
         child = (pid, stat.start_ticks);
         ancestors.push(Ancestor {
-            pid,
-            start_time: procfs.time(stat.start_ticks),
-            exec_id: 0,
             arguments_start: stat.arguments_start,
-            name: stat.name,
-            exe: None,
-            arguments: None,
-            program: Program::Unknown,
-            part: None,
-            cluster: None,
-            placement: None,
+            ..Ancestor::new(pid, procfs.time(stat.start_ticks), stat.name)
         });
     }
 }

@@ -166,18 +166,11 @@ impl<'a> Record<'a> {
 
 /// Takes an ancestor over.
 fn ancestor(ancestor: &imds_audit_ebpf::Ancestor) -> Ancestor {
+    let name = text(&ancestor.comm).unwrap_or_default();
     Ancestor {
-        pid: ancestor.pid,
-        start_time: ancestor.start_time,
         exec_id: ancestor.exec_id,
         arguments_start: ancestor.arguments_start,
-        name: text(&ancestor.comm).unwrap_or_default(),
-        exe: None,
-        arguments: None,
-        program: Program::Unknown,
-        part: None,
-        cluster: None,
-        placement: None,
+        ..Ancestor::new(ancestor.pid, ancestor.start_time, name)
     }
 }
 
