@@ -141,6 +141,18 @@ impl Scene {
         self.compare(Readers::Gone)
     }
 
+    /// Has a client ask once, ends it when that is told, and ends the audit. One that ends with its
+    /// standard input lives until it was looked at.
+    pub fn finish_with(self, client: &mut Command) -> (Findings, Caller) {
+        let running = self.start_command(client);
+        self.wait_for_events(1);
+        let caller = running.wait();
+        assert!(caller.status.success(), "{caller:?}");
+        let findings = self.finish();
+        assert_eq!(findings.exchanges.len(), 1);
+        (findings, caller)
+    }
+
     /// As [`Scene::finish_without_readers`], of a client that ends when its standard input does,
     /// and whose network namespace is gone as soon as it has.
     pub fn finish_without_network(self, client: Running, requests: usize) -> (Findings, Caller) {

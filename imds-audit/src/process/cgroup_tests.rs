@@ -52,7 +52,7 @@ const HIERARCHIES: &[(&str, &str, Option<&str>)] = &[
     // Version 1 alone: no controller but these tells, as in the file of nspawn above.
     (
         "version 1",
-        "10:cpuset:/\n9:pids:PATH\n8:devices:PATH\n7:net_cls,net_prio:/\n6:freezer:/user/root/0\n\
+        "10:cpuset:/\n9:pids:PATH\n8:devices:PATH\n7:net_cls,net_prio:/\n6:freezer:/user/someone/0\n\
          4:memory:PATH\n3:cpu,cpuacct:PATH\n2:perf_event:/\n1:name=systemd:PATH\n",
         None,
     ),

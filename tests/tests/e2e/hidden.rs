@@ -44,12 +44,7 @@ fn a_hidden_process_is_named_by_the_kernel_s_snapshot_and_by_nothing_else() {
     let mut command = scene.command(&client);
     command.args(["connect", &address, "send", GET_V1, "receive", "stdin"]).current_dir("/");
     become_user(&mut command, 65_534);
-    let running = scene.start_command(&mut command);
-    scene.wait_for_events(1);
-    let caller = running.wait();
-    assert!(caller.status.success(), "{caller:?}");
-
-    let findings = scene.finish();
+    let (findings, caller) = scene.finish_with(&mut command);
     assert_eq!(findings.verdicts(), [("v1", "served")]);
     findings.assert_sent_by(&caller);
     let process = &findings.exchanges[0].event["process"];

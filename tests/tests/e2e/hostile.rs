@@ -20,12 +20,7 @@ fn told(interpreter: &str, name: &str, text: &str) -> Option<(Value, String, Str
         // The most that Linux allows in one variable is 128 KiB.
         command.env(format!("FILLER_{number}"), "secret-".repeat(18_000));
     }
-    let running = scene.start_command(&mut command);
-    scene.wait_for_events(1);
-    let caller = running.wait();
-    assert!(caller.status.success(), "{caller:?}");
-    let findings = scene.finish();
-    assert_eq!(findings.exchanges.len(), 1);
+    let (findings, _) = scene.finish_with(&mut command);
     let everything = findings.report.everything();
     assert!(!everything.contains("secret-"), "the environment is nobody's business");
     Some((findings.exchanges[0].event["process"].clone(), path, findings.report.stderr))

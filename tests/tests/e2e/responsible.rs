@@ -26,12 +26,8 @@ fn process(program: &str, arguments: &[&str]) -> Option<Value> {
     // What has ended cannot be read any more: the tool and the layers above it live as long as the
     // request, for which a loaded machine wants a moment, and the script until its event is there.
     scene.service.set_style(Style { delay: Duration::from_secs(1), ..Style::default() });
-    let running = scene.start(program, arguments);
-    scene.wait_for_events(1);
-    let caller = running.wait();
-    assert!(caller.status.success(), "{caller:?}");
-    let findings = scene.finish();
-    assert_eq!(findings.exchanges.len(), 1);
+    let mut command = scene.command(program);
+    let (findings, _) = scene.finish_with(command.args(arguments));
     Some(findings.exchanges[0].event["process"].clone())
 }
 

@@ -97,11 +97,7 @@ impl Application {
             .args(arguments)
             .env("PYTHONPATH", self.0.path())
             .envs(variables.iter().copied());
-        let running = scene.start_command(&mut command);
-        scene.wait_for_events(1);
-        let caller = running.wait();
-        assert!(caller.status.success(), "{caller:?}");
-        let findings = scene.finish();
+        let (findings, _) = scene.finish_with(&mut command);
         assert_eq!(findings.verdicts(), [("v1", "served")]);
         Some(findings)
     }
