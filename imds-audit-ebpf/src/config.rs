@@ -1,4 +1,4 @@
-//! What userspace decides before loading: read-only globals.
+//! Read-only globals, which userspace sets before it loads the programs.
 //!
 //! The map behind them is frozen, so that the verifier knows each value as a constant and
 //! removes the code that it switches off.
@@ -52,16 +52,28 @@ pub fn may_read_kernel() -> bool {
     unsafe { read_volatile(addr_of!(READ_KERNEL)) != 0 }
 }
 
-/// An address with a port, as a socket or a `connect` call has it.
+/// Returns whether there are audited endpoints of IPv6.
+#[inline(always)]
+pub fn has_ipv6_endpoints() -> bool {
+    // SAFETY: the pointer is to a static.
+    unsafe { read_volatile(addr_of!(IPV6_ENDPOINTS)) != 0 }
+}
+
+/// An address with a port, as a socket, a packet or a `connect` call has it.
 pub trait Peer {
+    /// Whether the address may be an IPv4 one.
+    #[inline(always)]
+    fn has_ipv4(&self) -> bool {
+        true
+    }
     /// The IPv4 address in memory order.
     fn ipv4(&self) -> u32;
     /// Word `N` of the IPv6 address in memory order.
     fn ipv6<const N: usize>(&self) -> u32;
     /// Whether the address is an IPv6 one.
     fn is_ipv6(&self) -> bool;
-    /// The port, in host order.
-    fn port(&self) -> u32;
+    /// Whether the port, in host order, is this one.
+    fn has_port(&self, port: u32) -> bool;
 }
 
 /// Returns the IP version of the audited endpoint that the peer is: 4, 6, or 0 for none.
@@ -82,7 +94,7 @@ pub fn audited(peer: &impl Peer) -> u8 {
         };
     }
     // IPv4-mapped addresses make an IPv6 socket one of IPv4 too.
-    if any!(ipv4 is_ipv4: 0 0, 1 1, 2 2, 3 3, 4 4, 5 5, 6 6, 7 7) {
+    if peer.has_ipv4() && any!(ipv4 is_ipv4: 0 0, 1 1, 2 2, 3 3, 4 4, 5 5, 6 6, 7 7) {
         return 4;
     }
     if ipv6 > 0 && peer.is_ipv6() && any!(ipv6 is_ipv6: 0 7, 1 6, 2 5, 3 4, 4 3, 5 2, 6 1, 7 0) {
@@ -94,7 +106,7 @@ pub fn audited(peer: &impl Peer) -> u8 {
 #[inline(always)]
 fn is_ipv4<const PLACE: usize>(peer: &impl Peer) -> bool {
     peer.ipv4() == endpoint_word(PLACE, Word::Address(0))
-        && peer.port() == endpoint_word(PLACE, Word::Port)
+        && peer.has_port(endpoint_word(PLACE, Word::Port))
 }
 
 #[inline(always)]
@@ -104,7 +116,7 @@ fn is_ipv6<const PLACE: usize>(peer: &impl Peer) -> bool {
         && peer.ipv6::<0>() == endpoint_word(PLACE, Word::Address(0))
         && peer.ipv6::<1>() == endpoint_word(PLACE, Word::Address(1))
         && peer.ipv6::<2>() == endpoint_word(PLACE, Word::Address(2))
-        && peer.port() == endpoint_word(PLACE, Word::Port)
+        && peer.has_port(endpoint_word(PLACE, Word::Port))
 }
 
 /// A word of an endpoint.

@@ -1,102 +1,78 @@
 //! Reads of kernel structures, by offsets that userspace took from the running kernel's BTF.
-
-use core::mem::MaybeUninit;
+//!
+//! A read that fails yields a default, and reading on from address zero fails too, so a chain of
+//! pointers needs no branch on the way. Each read is a call of a global function: the verifier
+//! visits its branches once, and takes its result for an unknown number.
 
 use aya_ebpf::helpers::{
     bpf_get_current_task, bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes,
     generated::bpf_probe_read_kernel,
 };
-use imds_audit_ebpf::{ABSENT, Task};
+use imds_audit_ebpf::{ABSENT, COMM_LENGTH, Task};
 
 use crate::config::{may_read_kernel, offset};
 
-/// The address of a kernel object. Never dereferenced, only read through the helper, which
-/// answers with an error for an address that is none.
+/// The address of a kernel object, or zero. Never dereferenced, only read through the helper,
+/// which reports an error for an invalid address.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Pointer(u64);
 
 impl Pointer {
-    /// Returns the current task, or `None` where kernel memory may not be read.
+    /// Returns the current task, or zero if kernel memory may not be read.
     #[inline(always)]
-    pub fn current_task() -> Option<Self> {
+    pub fn current_task() -> Self {
         if !may_read_kernel() {
-            return None;
+            return Self(0);
         }
         // SAFETY: the helper has no arguments.
-        Self::new(unsafe { bpf_get_current_task() })
+        Self(unsafe { bpf_get_current_task() })
     }
 
-    /// Returns the address that a pointer of the verifier's has. Its own arithmetic on such a
-    /// pointer is prohibited ("pointer arithmetic on sock_common prohibited"); read from the
-    /// stack by the helper it is a number like any other.
+    /// Returns the address that a pointer of the verifier's has, or zero if kernel memory may not
+    /// be read. Arithmetic on such a pointer is prohibited ("pointer arithmetic on sock_common
+    /// prohibited"); read from the stack by the helper it is a number like any other.
     #[inline(always)]
-    pub fn of_typed<T>(typed: *mut T) -> Option<Self> {
-        if !may_read_kernel() {
-            return None;
-        }
-        let spilled = core::hint::black_box(typed);
+    pub fn of_typed<T>(typed: *mut T) -> Self {
         let mut address = 0u64;
-        // SAFETY: both pointers are to our own stack, eight bytes each.
-        let result = unsafe {
-            bpf_probe_read_kernel((&raw mut address).cast(), 8, (&raw const spilled).cast())
-        };
-        if result == 0 { Self::new(address) } else { None }
-    }
-
-    #[inline(always)]
-    fn new(address: u64) -> Option<Self> {
-        if address == 0 { None } else { Some(Self(address)) }
-    }
-
-    /// Reads the field at an offset; `None` where the kernel does not have it.
-    #[inline(always)]
-    pub fn read<T: Copy>(self, offset: u32) -> Option<T> {
-        if offset == ABSENT {
-            return None;
+        if may_read_kernel() {
+            let spilled = core::hint::black_box(typed);
+            // SAFETY: both pointers are to our own stack, eight bytes each. On failure the helper
+            // leaves zeroes.
+            let _ = unsafe {
+                bpf_probe_read_kernel((&raw mut address).cast(), 8, (&raw const spilled).cast())
+            };
         }
-        let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: the destination is ours and of the size given; the helper checks the source.
-        let result = unsafe {
-            bpf_probe_read_kernel(
-                value.as_mut_ptr().cast(),
-                size_of::<T>() as u32,
-                (self.0.wrapping_add(u64::from(offset))) as *const _,
-            )
-        };
-        // SAFETY: on success the helper has written every byte; T is an integer or an array.
-        if result == 0 { Some(unsafe { value.assume_init() }) } else { None }
+        Self(address)
     }
 
-    /// Follows the pointer at an offset.
+    /// Follows the pointer at an offset; zero if it cannot be read.
     #[inline(always)]
-    pub fn follow(self, offset: u32) -> Option<Self> {
-        Self::new(self.read::<u64>(offset)?)
+    pub fn follow(self, offset: u32) -> Self {
+        Self(self.u64(offset))
     }
 
-    /// Follows the pointer at an offset and reads the number at another; 0 where the kernel does
-    /// not have them or they cannot be read.
-    ///
-    /// It asks for no result, as each question doubles the ways that the verifier goes: the helper
-    /// fills what it cannot read with zeroes, and an address near zero it cannot read.
+    /// Returns the address that lies further on by a number of bytes.
     #[inline(always)]
-    pub fn follow_to_number(self, pointer: u32, number: u32) -> u64 {
-        if pointer == ABSENT || number == ABSENT {
-            return 0;
-        }
-        let mut value = 0u64;
-        let place: *mut core::ffi::c_void = (&raw mut value).cast();
-        let address = self.0.wrapping_add(u64::from(pointer));
-        // SAFETY: the destination is ours, eight bytes; the helper checks the source.
-        unsafe { bpf_probe_read_kernel(place, 8, address as *const _) };
-        let address = value.wrapping_add(u64::from(number));
-        // SAFETY: as above.
-        unsafe { bpf_probe_read_kernel(place, 8, address as *const _) };
-        value
+    pub fn add(self, bytes: u32) -> Self {
+        Self(self.0.wrapping_add(u64::from(bytes)))
     }
 
-    /// Reads bytes into `destination`, or fills it with zeroes.
+    /// Reads the number at an offset; 0 if it cannot be read.
     #[inline(always)]
-    pub fn read_into<const N: usize>(self, offset: u32, destination: &mut [u8; N]) {
+    pub fn u64(self, offset: u32) -> u64 {
+        read_u64(self.0, offset)
+    }
+
+    /// Reads the number at an offset; `otherwise` if it cannot be read.
+    #[inline(always)]
+    pub fn u32(self, offset: u32, otherwise: u32) -> u32 {
+        read_u32(self.0, offset, otherwise)
+    }
+
+    /// Reads a task's name, or fills it with zeroes.
+    #[inline(always)]
+    pub fn read_comm(self, destination: &mut [u8; COMM_LENGTH]) {
+        let offset = offset!(task_struct_comm);
         if offset != ABSENT {
             // SAFETY: the helper checks the source; on failure it fills the destination with
             // zeroes.
@@ -117,46 +93,91 @@ impl Pointer {
     }
 }
 
-/// Reads who a task is.
-#[inline(always)]
-pub fn identify(task: Pointer) -> Option<Task> {
-    let leader = task.follow(offset!(task_struct_group_leader))?;
-    Some(Task {
-        pid: task.read(offset!(task_struct_tgid))?,
-        tid: task.read(offset!(task_struct_pid))?,
-        start_time: leader.read(offset!(task_struct_start_boottime))?,
-        exec_id: exec_id(task),
-    })
-}
-
-/// `PF_KTHREAD` (`include/linux/sched.h`): the task is a thread of the kernel, and no process.
+/// Reads eight bytes of kernel memory; 0 if they cannot be read.
 ///
-/// A thread that io_uring made for a process is none of these since Linux 5.12, and 5.10.162 of the
-/// 5.10 series (`PF_IO_WORKER`): it is one of the process's own.
-const KERNEL_THREAD: u32 = 0x0020_0000;
-
-/// Returns whether a task is a thread of the kernel, which acts for somebody else.
-#[inline(always)]
-pub fn is_kernel_thread(task: Pointer) -> bool {
-    task.read::<u32>(offset!(task_struct_flags)).is_some_and(|flags| flags & KERNEL_THREAD != 0)
+/// A global function in the object: see [`crate::segment::write_part`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn read_u64(address: u64, offset: u32) -> u64 {
+    let mut value = 0u64;
+    // Under lockdown the kernel refuses a program for the mere call.
+    if may_read_kernel() && offset != ABSENT {
+        let place: *mut core::ffi::c_void = (&raw mut value).cast();
+        // SAFETY: the destination is ours, eight bytes; the helper checks the source, and leaves
+        // zeroes on failure.
+        unsafe { bpf_probe_read_kernel(place, 8, address.wrapping_add(offset.into()) as *const _) };
+    }
+    value
 }
+
+/// Reads four bytes of kernel memory; `otherwise` if they cannot be read.
+///
+/// A global function in the object: see [`crate::segment::write_part`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn read_u32(address: u64, offset: u32, otherwise: u32) -> u32 {
+    if !may_read_kernel() || offset == ABSENT {
+        return otherwise;
+    }
+    let mut value = 0u32;
+    let place: *mut core::ffi::c_void = (&raw mut value).cast();
+    let address = address.wrapping_add(offset.into()) as *const _;
+    // SAFETY: the destination is ours, four bytes; the helper checks the source.
+    let result = unsafe { bpf_probe_read_kernel(place, 4, address) };
+    if result == 0 { value } else { otherwise }
+}
+
+/// The current task.
+pub enum CurrentTask {
+    /// A thread of a process.
+    User(Pointer, Task),
+    /// A thread of the kernel, on behalf of a process that it does not name: a redirection between
+    /// sockets, Multipath TCP's worker, io_uring's threads before Linux 5.12.
+    Kthread,
+    /// Kernel memory may not be read.
+    Unreadable,
+}
+
+impl CurrentTask {
+    /// Identifies the current task.
+    #[inline(always)]
+    pub fn get() -> Self {
+        if !may_read_kernel() {
+            return Self::Unreadable;
+        }
+        let current = Pointer::current_task();
+        if current.u32(offset!(task_struct_flags), 0) & KERNEL_THREAD != 0 {
+            return Self::Kthread;
+        }
+        let task = Task {
+            pid: current.u32(offset!(task_struct_tgid), 0),
+            tid: current.u32(offset!(task_struct_pid), 0),
+            start_time: current
+                .follow(offset!(task_struct_group_leader))
+                .u64(offset!(task_struct_start_boottime)),
+            exec_id: exec_id(current),
+        };
+        if task.pid == 0 { Self::Unreadable } else { Self::User(current, task) }
+    }
+}
+
+/// `PF_KTHREAD` (`include/linux/sched.h`): the task is a thread of the kernel, not of a process.
+///
+/// A thread that io_uring made for a process is a thread of that process since Linux 5.12, and
+/// since 5.10.162 in the 5.10 series (`PF_IO_WORKER`).
+const KERNEL_THREAD: u32 = 0x0020_0000;
 
 /// Reads how often a task called `exec`. The field is a `u32` before Linux 5.6 and a `u64`
 /// since; its lower half serves for both.
 #[inline(always)]
 pub fn exec_id(task: Pointer) -> u64 {
-    u64::from(task.read::<u32>(offset!(task_struct_self_exec_id)).unwrap_or(0))
+    u64::from(task.u32(offset!(task_struct_self_exec_id), 0))
 }
 
-/// Reads the inode number of a socket's network namespace; 0 where that is not possible.
+/// Reads the inode number of a socket's network namespace; 0 if that is not possible.
 #[inline(always)]
 pub fn netns(socket: Pointer) -> u32 {
-    read_netns(socket).unwrap_or(0)
-}
-
-#[inline(always)]
-fn read_netns(socket: Pointer) -> Option<u32> {
-    socket.follow(offset!(sock_common_skc_net))?.read(offset!(net_ns_inum))
+    socket.follow(offset!(sock_common_skc_net)).u32(offset!(net_ns_inum), 0)
 }
 
 /// Returns whether the current task holds the socket's lock as its user.
@@ -165,5 +186,5 @@ fn read_netns(socket: Pointer) -> Option<u32> {
 /// context of the task that sends it, and 0 in softirq (checked on 5.10, 6.1, 6.12, 6.18).
 #[inline(always)]
 pub fn is_owned(socket: Pointer) -> bool {
-    matches!(socket.read::<u32>(offset!(sock_sk_lock_owned)), Some(1))
+    socket.u32(offset!(sock_sk_lock_owned), 0) == 1
 }

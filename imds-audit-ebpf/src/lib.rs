@@ -1,4 +1,4 @@
-//! The records that the kernel half writes to the ring buffer and userspace reads.
+//! The records that the eBPF programs write to the ring buffer and userspace reads.
 //!
 //! Each record starts with its [`Kind`] as a `u32`. All integers are in the host's byte order,
 //! addresses in network order as they stand in memory. No record has padding: what a field
@@ -8,15 +8,17 @@
 //! |---|---|---|
 //! | [`Snapshot`] | 624 bytes | the process's argument bytes |
 //! | [`Segment`] | 136 bytes | payload bytes |
+//! | [`Connect`] | 112 bytes | |
 //!
 //! A record lies in the ring in one of a few sizes; the bytes behind the counted ones are
 //! whatever was there before and must not be read.
 
 #![no_std]
 
-pub mod beginnings;
 mod loss;
-pub mod words;
+pub mod rehearsal;
+pub mod request_start;
+pub mod swar;
 
 use core::mem::{offset_of, size_of};
 
@@ -36,6 +38,8 @@ pub mod kind {
     pub const REQUEST: u32 = 3;
     /// A [`Segment`](crate::Segment) from the service.
     pub const RESPONSE: u32 = 4;
+    /// A [`Connect`](crate::Connect) of a process whose snapshot was written shortly before.
+    pub const CONNECT_ONLY: u32 = 5;
 }
 
 /// The number of endpoints that can be audited at once.
@@ -108,14 +112,14 @@ pub struct Ancestor {
     pub comm: [u8; COMM_LENGTH],
 }
 
-/// The two ends of a connection, as the socket has them (before any address translation).
+/// The two endpoints of a connection, as the socket has them (before any address translation).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
-pub struct Ends {
+pub struct EndpointPair {
     /// The caller's address; an IPv4 address stands in the first four bytes.
     pub local: [u8; 16],
-    /// The service's address, likewise.
+    /// The service's address, in the same form.
     pub peer: [u8; 16],
     /// The caller's port, in host order; 0 before it is bound.
     pub local_port: u16,
@@ -131,6 +135,74 @@ pub struct Ends {
     pub netns: u32,
     /// Zero.
     pub reserved2: u32,
+}
+
+/// A `connect` of a process whose [`Snapshot`] was written before, or had no room.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct Connect {
+    /// [`kind::CONNECT_ONLY`].
+    pub kind: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// When it happened: nanoseconds since boot.
+    pub time: u64,
+    /// The socket's cookie.
+    pub socket: u64,
+    /// The connecting task.
+    pub task: Task,
+    /// That thread's name, ended by a NUL.
+    pub comm: [u8; COMM_LENGTH],
+    /// The connection's endpoints.
+    pub ends: EndpointPair,
+}
+
+/// A process whose snapshot was written: the key of a [`SentSnapshot`]. Userspace removes the entry
+/// of a process that it has forgotten, so that the next packet or `connect` has a new snapshot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct SnapshotKey {
+    /// The process in the initial pid namespace.
+    pub pid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// When it started: nanoseconds since boot.
+    pub start_time: u64,
+    /// How often it called `exec`.
+    pub exec_id: u64,
+}
+
+impl From<ProcessKey> for SnapshotKey {
+    #[inline(always)]
+    fn from(ProcessKey { pid, start_time, exec_id }: ProcessKey) -> Self {
+        Self { pid, reserved: 0, start_time, exec_id }
+    }
+}
+
+/// The last snapshot of a process that was written.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct SentSnapshot {
+    /// When it was taken: nanoseconds since boot.
+    pub time: u64,
+    /// Who the process was then.
+    pub owner: Owner,
+}
+
+/// What may change of a process without an `exec` and decides whose it is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct Owner {
+    /// The cgroup v2 id. 0 if unknown.
+    pub cgroup: u64,
+    /// The real user, in the initial user namespace.
+    pub uid: u32,
+    /// The real group, in the initial user namespace.
+    pub gid: u32,
 }
 
 /// A process as it was when it acted, read in its own context.
@@ -151,7 +223,7 @@ pub struct Snapshot {
     /// The acting task.
     pub task: Task,
     /// The connection's ends.
-    pub ends: Ends,
+    pub ends: EndpointPair,
     /// The cgroup v2 id: the inode number of the cgroup's folder. 0 where unknown.
     pub cgroup: u64,
     /// Where the arguments lie in the process's memory; with `arguments_end` it tells one
@@ -202,9 +274,11 @@ pub struct Segment {
     pub tcp_flags: u8,
     /// The IP time to live or hop limit.
     pub ttl: u8,
-    /// 1 when `task` is the task that sent the packet, in its own context.
-    pub by_writer: u8,
-    /// Whether the bytes are a request's first, and sent for the first time: one of [`begins`].
+    /// See [`segment_flags`].
+    pub flags: u8,
+    /// Whether the bytes are a request's first, and sent for the first time: one of
+    /// [`request_start::NO`], [`request_start::IN_TURN`], [`request_start::PIPELINED`] and
+    /// [`request_start::RETRANSMITTED`].
     pub begins: u8,
     /// When the packet passed: nanoseconds since boot.
     pub time: u64,
@@ -218,33 +292,30 @@ pub struct Segment {
     pub length: u32,
     /// The number of them that follow.
     pub captured: u32,
-    /// The writing task when `by_writer` is 1, else zero.
+    /// The sending task if `flags` says so, else zero.
     pub task: Task,
     /// The writing thread's name, ended by a NUL.
     pub comm: [u8; COMM_LENGTH],
     /// The connection's ends.
-    pub ends: Ends,
+    pub ends: EndpointPair,
     /// How many requests of this socket were counted as [`Loss::Request`] so far: what is missing
-    /// of the stream before this record is told there.
+    /// of the stream before this record is counted there.
     pub lost_requests: u32,
     /// How many records of this socket were lost so far, for whatever reason; it may count two
     /// that were lost at once as one.
     pub lost_records: u32,
 }
 
-/// Whether a [`Segment`] has the first bytes of a request: see [`Loss::Request`].
-pub mod begins {
-    /// It has not.
-    pub const NO: u8 = 0;
-    /// It has, and acknowledges more than the request bytes before it did, or is the first.
-    pub const ALONE: u8 = 1;
-    /// It has; and it, or one before it on the same connection, was sent when nothing new had come
-    /// since another request, so that its method alone told it from that one's rest. Such a caller
-    /// may still wait for an earlier response whatever it acknowledges.
-    pub const AHEAD: u8 = 2;
-    /// Its first bytes were sent before. Where it has a request's first bytes, and the record of the
-    /// first time was lost, the request was counted then.
-    pub const AGAIN: u8 = 3;
+/// Bits of [`Segment::flags`].
+pub mod segment_flags {
+    /// `task` is the task that sent the packet, in its own context.
+    pub const SENDER: u8 = 1;
+    /// The packet has bytes in pages that its sender may still change: what the service receives
+    /// may differ from what was captured.
+    pub const SHARED_PAGES: u8 = 2;
+    /// The packet's own destination is the audited endpoint, and its socket's peer is another
+    /// address, which address translation leads there. No response is seen on such a connection.
+    pub const TRANSLATED: u8 = 4;
 }
 
 /// Bits of [`Segment::tcp_flags`] (RFC 9293, section 3.1).
@@ -275,7 +346,7 @@ pub struct Endpoint {
 /// The value of an offset that the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
-/// Where the fields that the kernel half reads lie in the running kernel's structures: byte
+/// Where the fields that the eBPF programs read lie in the running kernel's structures: byte
 /// offsets, or [`ABSENT`]. It is the read-only global `OFFSETS`.
 ///
 /// Each is named after the structure and the members on the way to the field.
@@ -313,6 +384,10 @@ pub struct Offsets {
     pub sock_sk_lock_owned: u32,
     pub sock_common_skc_net: u32,
     pub net_ns_inum: u32,
+    pub skb_shared_info_flags: u32,
+    pub skb_shared_info_tx_flags: u32,
+    pub sk_buff_head: u32,
+    pub sk_buff_end: u32,
 }
 
 impl Offsets {
@@ -347,6 +422,10 @@ impl Offsets {
         sock_sk_lock_owned: ABSENT,
         sock_common_skc_net: ABSENT,
         net_ns_inum: ABSENT,
+        skb_shared_info_flags: ABSENT,
+        skb_shared_info_tx_flags: ABSENT,
+        sk_buff_head: ABSENT,
+        sk_buff_end: ABSENT,
     };
 }
 
@@ -354,9 +433,12 @@ impl Offsets {
 const _: () = {
     assert!(size_of::<Task>() == 24);
     assert!(size_of::<Ancestor>() == 48);
-    assert!(size_of::<Ends>() == 48);
+    assert!(size_of::<EndpointPair>() == 48);
     assert!(size_of::<Endpoint>() == 20);
     assert!(size_of::<Segment>() == 136);
+    assert!(size_of::<Connect>() == 112);
+    assert!(size_of::<SnapshotKey>() == 24);
+    assert!(size_of::<SentSnapshot>() == 24);
     assert!(size_of::<LossKey>() == 24);
     assert!(size_of::<LossCount>() == 24);
     assert!(size_of::<Snapshot>() == 624);

@@ -1,11 +1,11 @@
-//! What the kernel half counts where it could not write a record.
+//! Counters of records that could not be written.
 
 #[cfg(feature = "zerocopy")]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::COMM_LENGTH;
 
-/// Why the kernel half lost a record: the index of its counter.
+/// Why a record was lost: the index of its counter.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Loss {
@@ -13,11 +13,12 @@ pub enum Loss {
     Connect = 0,
     /// The ring was full for a snapshot of a writer.
     Writer = 1,
-    /// The ring was full for the first bytes of a request, which is therefore not reported.
+    /// The ring, or the share of it that its control group may have, was full for the first bytes of a
+    /// request, which is therefore not reported.
     ///
     /// A request's first bytes are those of a packet that begins with a method or, where the bytes
     /// before it ended with a blank line, acknowledges more than they did; and a method behind a
-    /// blank line ([`crate::beginnings`]).
+    /// blank line ([`crate::request_start`]).
     Request = 2,
     /// The ring was full for a response header.
     Response = 3,
@@ -27,11 +28,14 @@ pub enum Loss {
     Unreadable = 5,
     /// The ring was full for further bytes of a request that is reported or counted already.
     RequestRest = 6,
+    /// A snapshot of a process that sent a request was not written because the ring was more than
+    /// three quarters full: the rest of it is kept for requests.
+    Snapshot = 7,
 }
 
 impl Loss {
     /// Every reason, in the order of its counter.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Connect,
         Self::Writer,
         Self::Request,
@@ -39,6 +43,7 @@ impl Loss {
         Self::Control,
         Self::Unreadable,
         Self::RequestRest,
+        Self::Snapshot,
     ];
 
     /// Returns the reason's name as events and metrics carry it.
@@ -51,6 +56,7 @@ impl Loss {
             Self::Control => "control",
             Self::Unreadable => "unreadable",
             Self::RequestRest => "request-rest",
+            Self::Snapshot => "snapshot",
         }
     }
 }

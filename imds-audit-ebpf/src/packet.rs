@@ -1,21 +1,20 @@
 //! A packet of an audited connection: its headers, and where its payload lies.
 
-use core::mem::{MaybeUninit, offset_of, size_of};
+use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     EbpfContext,
     bindings::__sk_buff,
-    helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
+    helpers::generated::{bpf_get_socket_cookie, bpf_sk_fullsock, bpf_skb_load_bytes},
     programs::SkBuffContext,
 };
-use imds_audit_ebpf::{COMM_LENGTH, Loss, MAX_PAYLOAD, Segment, Task, begins, kind, tcp_flags};
+use imds_audit_ebpf::{Loss, tcp_flags};
 
 use crate::{
-    bits::clamp,
-    config::{Peer, audited},
-    emit::{Reservation, Skip, blame},
-    ends::own_ends,
-    socket::{self, Socket},
+    config::{audited, has_ipv6_endpoints},
+    endpoints::{Address, Destination, SocketPeer},
+    skip::Skip,
+    verifier::bound_for_verifier,
 };
 
 /// `IPPROTO_TCP`.
@@ -25,45 +24,46 @@ const TCP: u8 = 6;
 const EXTENSIONS: [u8; 3] = [0, 43, 60];
 /// The most extension headers followed; a process can set at most these three, one of them twice.
 const MAX_EXTENSIONS: u32 = 4;
-/// `AF_INET6`.
-pub const IPV6_FAMILY: u32 = 10;
 
-/// The size of a record's fixed part.
-const FIXED: usize = size_of::<Segment>();
+/// `ETH_P_IP` and `ETH_P_IPV6` in network order, as a packet's `protocol` is.
+const IPV4: u32 = 0x0800_u16.to_be() as u32;
+const IPV6: u32 = 0x86dd_u16.to_be() as u32;
 
-/// The peer of a packet's socket, which address translation does not change.
-pub struct SocketPeer(pub *const __sk_buff);
-
-impl Peer for SocketPeer {
-    #[inline(always)]
-    fn ipv4(&self) -> u32 {
-        // SAFETY: the pointer is the program's context. For an IPv4-mapped socket the kernel
-        // keeps the IPv4 address here too.
-        unsafe { (*self.0).remote_ip4 }
-    }
-    #[inline(always)]
-    fn ipv6<const N: usize>(&self) -> u32 {
-        // SAFETY: the pointer is the program's context; N is below 4.
-        unsafe { *(&raw const (*self.0).remote_ip6).cast::<u32>().add(N) }
-    }
-    #[inline(always)]
-    fn is_ipv6(&self) -> bool {
-        // SAFETY: the pointer is the program's context.
-        unsafe { (*self.0).family == IPV6_FAMILY }
-    }
-    #[inline(always)]
-    fn port(&self) -> u32 {
-        // SAFETY: the pointer is the program's context, which has the port in network order.
-        u32::from_be(unsafe { (*self.0).remote_port })
-    }
+/// Returns whether a packet's socket is connected to an audited endpoint.
+#[inline(always)]
+pub fn is_of_audited_socket(context: &SkBuffContext) -> bool {
+    audited(&SocketPeer(context.skb.skb)) != 0
 }
 
-/// A packet of an audited connection.
+/// Returns whether an outgoing packet is addressed to an audited endpoint, whatever port: address
+/// translation may have changed what the socket is connected to.
 ///
-/// The record that stands for it is made when it is written, and not kept: the verifier visits
-/// what follows once for each different record that it knows of (IPv4 or IPv6, with a network
-/// namespace or without), and in front of the response's scan that is too often.
+/// With [`is_of_audited_socket`] it is all that other traffic pays.
+#[inline(always)]
+pub fn is_sent_to_audited_address(context: &SkBuffContext) -> bool {
+    let skb = context.skb.skb;
+    // SAFETY: the pointer is the program's context.
+    let (data, end, protocol) =
+        unsafe { ((*skb).data as usize, (*skb).data_end as usize, (*skb).protocol) };
+    if protocol == IPV4 {
+        // The IP header lies in the packet's linear part.
+        return data + IPV4_HEADER <= end && audited(&Destination::<false>(data as *const u8)) != 0;
+    }
+    protocol == IPV6
+        && has_ipv6_endpoints()
+        && data + IPV6_HEADER <= end
+        && audited(&Destination::<true>(data as *const u8)) != 0
+}
+
+/// The length of an IPv4 header without options.
+const IPV4_HEADER: usize = 20;
+/// The length of an IPv6 header without extensions.
+const IPV6_HEADER: usize = 40;
+
+/// A packet of an audited connection.
 pub struct Packet {
+    /// Where in the packet its TCP header begins.
+    pub transport: u32,
     /// Where in the packet its payload begins.
     pub payload: u32,
     /// How long the payload is.
@@ -76,40 +76,39 @@ pub struct Packet {
     pub tcp_flags: u8,
     /// The IP time to live or hop limit.
     pub ttl: u8,
-}
-
-/// Returns the IP version of the audited endpoint that a packet's socket talks to.
-#[inline(always)]
-pub fn check(context: &SkBuffContext) -> Result<u8, Skip> {
-    match audited(&SocketPeer(context.skb.skb)) {
-        0 => Err(Skip::NotAudited),
-        version => Ok(version),
-    }
-}
-
-/// Reads a packet's headers.
-#[inline(always)]
-pub fn parse(context: &SkBuffContext, ip_version: u8) -> Result<Packet, Skip> {
-    let network = if ip_version == 4 { read_ipv4(context)? } else { read_ipv6(context)? };
-    // Twenty bytes: a TCP header without its options.
-    let tcp: [u8; 20] = load(context, network.transport)?;
-    let header = u32::from(tcp[12] >> 4) * 4;
-    let payload = network.transport.wrapping_add(header);
-    if header < 20 || payload > network.end {
-        return Err(Skip::Lost(Loss::Unreadable));
-    }
-    Ok(Packet {
-        payload,
-        length: network.end.wrapping_sub(payload),
-        sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]),
-        acknowledgment: u32::from_be_bytes([tcp[8], tcp[9], tcp[10], tcp[11]]),
-        tcp_flags: tcp[13],
-        ttl: network.ttl,
-    })
+    /// 4 or 6: the IP version of the packet.
+    pub ip_version: u8,
+    /// Whether the packet's own destination is the audited endpoint, and its socket's peer is not.
+    pub is_translated: bool,
 }
 
 impl Packet {
-    /// Returns whether the packet tells something even without payload: the connection opens or
+    /// Reads a packet's headers.
+    #[inline(always)]
+    pub fn parse(context: &SkBuffContext) -> Result<Self, Skip> {
+        let header = IpHeader::unpack(read_ip_header(context.skb.skb))?;
+        // Twenty bytes: a TCP header without its options.
+        let tcp: [u8; 20] = load(context, header.length)?;
+        let tcp_length = u32::from(tcp[12] >> 4) * 4;
+        let payload = header.length.wrapping_add(tcp_length);
+        let end = length(context);
+        if tcp_length < 20 || payload > end {
+            return Err(Skip::Lost(Loss::Unreadable));
+        }
+        Ok(Self {
+            transport: header.length,
+            payload,
+            length: end.wrapping_sub(payload),
+            sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]),
+            acknowledgment: u32::from_be_bytes([tcp[8], tcp[9], tcp[10], tcp[11]]),
+            tcp_flags: tcp[13],
+            ttl: header.ttl,
+            ip_version: header.version,
+            is_translated: header.is_translated,
+        })
+    }
+
+    /// Returns whether the packet says something even without payload: the connection opens or
     /// ends.
     #[inline(always)]
     pub fn is_control(&self) -> bool {
@@ -131,28 +130,134 @@ pub fn own_socket(context: &SkBuffContext) -> *mut aya_ebpf::bindings::bpf_sock 
     unsafe { (*context.skb.skb).__bindgen_anon_2.sk }
 }
 
-/// Where the transport header lies, and where the packet ends.
-struct Network {
-    transport: u32,
-    end: u32,
+/// The IP header of a packet of an audited connection, with its extensions.
+struct IpHeader {
+    /// Its length in bytes.
+    length: u32,
     ttl: u8,
+    /// 4 or 6.
+    version: u8,
+    /// See [`Packet::is_translated`].
+    is_translated: bool,
+}
+
+/// What stands in a packed [`IpHeader`]'s place where there is none.
+const NOT_AUDITED: u64 = 1 << 32;
+const NOT_TCP: u64 = 2 << 32;
+const UNREADABLE: u64 = 3 << 32;
+
+/// The bit of a packed header for [`Packet::is_translated`].
+const TRANSLATED: u64 = 0x80;
+
+impl IpHeader {
+    #[inline(always)]
+    fn pack(&self) -> u64 {
+        let translated = if self.is_translated { TRANSLATED } else { 0 };
+        u64::from(self.length) << 16
+            | u64::from(self.ttl) << 8
+            | u64::from(self.version)
+            | translated
+    }
+
+    #[inline(always)]
+    fn unpack(packed: u64) -> Result<Self, Skip> {
+        match packed {
+            NOT_AUDITED => Err(Skip::NotAudited),
+            NOT_TCP => Err(Skip::NotTcp),
+            UNREADABLE => Err(Skip::Lost(Loss::Unreadable)),
+            _ => Ok(Self {
+                length: (packed >> 16) as u32 & 0xffff,
+                ttl: (packed >> 8) as u8,
+                version: packed as u8 & 0xf,
+                is_translated: packed & TRANSLATED != 0,
+            }),
+        }
+    }
+}
+
+/// Returns the packed [`IpHeader`] of a packet, if its socket is audited.
+///
+/// A global function in the object: see [`crate::segment::write_part`]. What follows it is visited
+/// once, and not for each endpoint, IP version and number of extensions.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn read_ip_header(skb: *mut __sk_buff) -> u64 {
+    match find_ip_header(&SkBuffContext::new(skb)) {
+        Ok(header) => header.pack(),
+        Err(Skip::NotTcp) => NOT_TCP,
+        Err(Skip::NotAudited) => NOT_AUDITED,
+        Err(_) => UNREADABLE,
+    }
 }
 
 #[inline(always)]
-fn read_ipv4(context: &SkBuffContext) -> Result<Network, Skip> {
-    let ip: [u8; 20] = load(context, 0)?;
+fn find_ip_header(context: &SkBuffContext) -> Result<IpHeader, Skip> {
+    if !is_tcp_stream(context) {
+        return Err(Skip::NotTcp);
+    }
+    match audited(&SocketPeer(context.skb.skb)) {
+        4 => read_ipv4(context).map(|(header, _)| header),
+        6 => read_ipv6(context),
+        _ => read_translated(context),
+    }
+}
+
+/// Reads the header of a packet whose own destination is an audited endpoint.
+#[inline(always)]
+fn read_translated(context: &SkBuffContext) -> Result<IpHeader, Skip> {
+    // SAFETY: the pointer is the program's context.
+    let (header, address) = if unsafe { (*context.skb.skb).protocol } == IPV4 {
+        let (header, address) = read_ipv4(context)?;
+        (header, [address, 0, 0, 0])
+    } else {
+        (read_ipv6(context)?, load_words32(context, 24)?)
+    };
+    let [_, _, high, low] = load(context, header.length)?;
+    let port = u32::from(u16::from_be_bytes([high, low]));
+    let destination = Address { version: header.version, words: address, port };
+    if audited(&destination) == 0 {
+        return Err(Skip::NotAudited);
+    }
+    Ok(IpHeader { is_translated: true, ..header })
+}
+
+/// `SOCK_STREAM`.
+const STREAM: u32 = 1;
+
+/// Returns whether a packet's socket is a TCP stream. A raw socket that is connected to an endpoint
+/// sends whatever it likes as TCP, and the caller's kernel takes no part in it.
+#[inline(always)]
+fn is_tcp_stream(context: &SkBuffContext) -> bool {
+    let socket = own_socket(context);
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: the helper takes the context's socket.
+    let socket = unsafe { bpf_sk_fullsock(socket) };
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: the helper's result is a socket.
+    unsafe { (*socket).type_ == STREAM && (*socket).protocol == u32::from(TCP) }
+}
+
+/// Returns the header, and the destination address in memory order.
+#[inline(always)]
+fn read_ipv4(context: &SkBuffContext) -> Result<(IpHeader, u32), Skip> {
+    let ip: [u8; IPV4_HEADER] = load(context, 0)?;
     if ip[9] != TCP {
         return Err(Skip::NotTcp);
     }
-    let transport = u32::from(ip[0] & 0x0f) * 4;
-    Ok(Network { transport, end: length(context), ttl: ip[8] })
+    let length = u32::from(ip[0] & 0x0f) * 4;
+    let destination = u32::from_ne_bytes([ip[16], ip[17], ip[18], ip[19]]);
+    Ok((IpHeader { length, ttl: ip[8], version: 4, is_translated: false }, destination))
 }
 
 #[inline(always)]
-fn read_ipv6(context: &SkBuffContext) -> Result<Network, Skip> {
+fn read_ipv6(context: &SkBuffContext) -> Result<IpHeader, Skip> {
     let ip: [u8; 8] = load(context, 0)?;
     let mut next = ip[6];
-    let mut transport = 40u32;
+    let mut length = IPV6_HEADER as u32;
     let mut followed = 0;
     while next != TCP {
         if followed == MAX_EXTENSIONS {
@@ -161,12 +266,12 @@ fn read_ipv6(context: &SkBuffContext) -> Result<Network, Skip> {
         if next != EXTENSIONS[0] && next != EXTENSIONS[1] && next != EXTENSIONS[2] {
             return Err(Skip::NotTcp);
         }
-        let extension: [u8; 2] = load(context, transport)?;
+        let extension: [u8; 2] = load(context, length)?;
         next = extension[0];
-        transport = transport.wrapping_add((u32::from(extension[1]) + 1) * 8);
+        length = length.wrapping_add((u32::from(extension[1]) + 1) * 8);
         followed += 1;
     }
-    Ok(Network { transport, end: length(context), ttl: ip[7] })
+    Ok(IpHeader { length, ttl: ip[7], version: 6, is_translated: false })
 }
 
 /// Returns the packet's length. The length fields of the IP header do not serve: both are zero
@@ -175,6 +280,14 @@ fn read_ipv6(context: &SkBuffContext) -> Result<Network, Skip> {
 fn length(context: &SkBuffContext) -> u32 {
     // SAFETY: the pointer is the program's context.
     unsafe { (*context.skb.skb).len }
+}
+
+/// Reads four words of the packet in memory order.
+#[inline(always)]
+fn load_words32(context: &SkBuffContext, offset: u32) -> Result<[u32; 4], Skip> {
+    let bytes: [u8; 16] = load(context, offset)?;
+    // SAFETY: both are sixteen bytes without padding.
+    Ok(unsafe { core::mem::transmute::<[u8; 16], [u32; 4]>(bytes) })
 }
 
 /// Reads bytes of the packet.
@@ -202,7 +315,7 @@ pub fn load_words<const N: usize>(
     count: u32,
 ) -> bool {
     // The verifier wants to see the bound itself.
-    let count = clamp(count, 64);
+    let count = bound_for_verifier(count, 64);
     if count as usize > 8 * N {
         return false;
     }
@@ -212,185 +325,18 @@ pub fn load_words<const N: usize>(
     result == 0
 }
 
-/// What came of writing a record.
-#[must_use]
-#[repr(u32)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Written {
-    /// It is in the ring.
-    Yes = 0,
-    /// The ring is full.
-    Full = 1,
-    /// The packet's bytes could not be read.
-    Unreadable = 2,
-}
-
-impl Written {
-    /// Returns 0, or the loss: `full` where the ring is full.
-    #[inline(always)]
-    pub fn or_lost(self, full: Loss) -> Result<u32, Skip> {
-        match self {
-            Self::Yes => Ok(0),
-            Self::Full => Err(Skip::Lost(full)),
-            Self::Unreadable => Err(Skip::Lost(Loss::Unreadable)),
-        }
-    }
-}
-
-/// Holds a request without a token, and most response headers.
-const SMALL: usize = FIXED + 256;
-/// Holds a request with a token.
-const MEDIUM: usize = FIXED + 512;
-/// Holds a request with many headers.
-const LARGE: usize = FIXED + 2048;
-const LARGEST: usize = FIXED + MAX_PAYLOAD;
-
-/// Writes a record of `count` payload bytes from `from` on, at most [`MAX_PAYLOAD`]; of none for
-/// what the packet's flags tell.
+/// Reads where the packet itself goes: writes the destination's address, and returns its port.
 ///
-/// A global function in the object: the verifier looks at it once, for any arguments, and not at
-/// each call. Before Linux 5.13 such a function takes the context and numbers only, so it reads
-/// the packet's headers again.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn write_part(skb: *mut __sk_buff, kind: u32, from: u32, count: u32) -> Written {
-    let context = &SkBuffContext::new(skb);
-    let Ok(ip_version) = check(context) else { return Written::Unreadable };
-    let Ok(packet) = parse(context, ip_version) else { return Written::Unreadable };
-    let Ok(ends) = own_ends(context) else { return Written::Unreadable };
-    let mut record = Segment {
-        kind,
-        tcp_flags: packet.tcp_flags,
-        ttl: packet.ttl,
-        by_writer: 0,
-        begins: begins::NO,
-        // SAFETY: the helper has no arguments.
-        time: unsafe { bpf_ktime_get_boot_ns() },
-        socket: cookie(context),
-        sequence: packet.sequence.wrapping_add(from),
-        acknowledgment: packet.acknowledgment,
-        // Of a response the header alone: a body in the same packet is passed over like one in a
-        // later packet.
-        length: count,
-        captured: 0,
-        task: Task { pid: 0, tid: 0, start_time: 0, exec_id: 0 },
-        comm: [0; COMM_LENGTH],
-        ends,
-        lost_requests: 0,
-        lost_records: 0,
-    };
-    if let Some(state) = socket::find(record.socket) {
-        // Both counts at once: the stack has no room for one more value on the way (512 bytes for
-        // all functions that call each other, counted by 32 each).
-        // SAFETY: the first pointer is to a map value, which lives as long as the program runs;
-        // in either place the two counts follow each other, aligned as one (asserted below).
-        unsafe {
-            let counts = (&raw const (*state).lost_requests).cast::<u64>().read_volatile();
-            (&raw mut record.lost_requests).cast::<u64>().write(counts);
-        }
-    }
-    if count == 0 {
-        return write_sized::<FIXED>(context, &record, 0, 0);
-    }
-    if kind == kind::REQUEST {
-        // Only the first record of a packet carries its SYN, and only the last its FIN.
-        if from != 0 {
-            if record.tcp_flags & tcp_flags::SYN != 0 {
-                // The SYN has a sequence number of its own.
-                record.sequence = record.sequence.wrapping_add(1);
-            }
-            record.tcp_flags &= !tcp_flags::SYN;
-        }
-        if from.wrapping_add(count) != packet.length {
-            record.tcp_flags &= !tcp_flags::FIN;
-        }
-        if from == 0 {
-            record.begins = begins::ALONE;
-        }
-        name_sender(&mut record);
-    } else {
-        // A response's flags have a record of their own.
-        record.tcp_flags &= tcp_flags::ACK;
-    }
-    let offset = packet.payload.wrapping_add(from);
-    if count <= (SMALL - FIXED) as u32 {
-        write_sized::<SMALL>(context, &record, offset, count)
-    } else if count <= (MEDIUM - FIXED) as u32 {
-        write_sized::<MEDIUM>(context, &record, offset, count)
-    } else if count <= (LARGE - FIXED) as u32 {
-        write_sized::<LARGE>(context, &record, offset, count)
-    } else {
-        write_sized::<LARGEST>(context, &record, offset, count)
-    }
-}
-
-/// Counts a lost record for the packet's socket, and as `number` losses for the process that sent
-/// over it last; for the one that opened it, where none was seen to send. Returns nothing of
-/// meaning: it is a global function in the object, see [`write_part`], and those return a number.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn blame_sender(skb: *mut __sk_buff, loss: u32, number: u32) -> u32 {
-    let context = &SkBuffContext::new(skb);
-    let Some(state) = socket::find(cookie(context)) else { return 0 };
-    // SAFETY: the pointer is to a map value, which lives as long as the program runs.
-    let state = unsafe { &mut *state };
-    state.lost_records = state.lost_records.wrapping_add(1);
-    let process = if state.task.pid == 0 { state.writer } else { state.task.process() };
-    blame(loss, &process, &state.comm, number.into());
-    0
-}
-
-const _: () = {
-    assert!(offset_of!(Segment, lost_requests) % 8 == 0);
-    assert!(offset_of!(Segment, lost_records) == offset_of!(Segment, lost_requests) + 4);
-    assert!(offset_of!(Socket, lost_requests) % 8 == 0);
-    assert!(offset_of!(Socket, lost_records) == offset_of!(Socket, lost_requests) + 4);
-};
-
+/// # Safety
+/// `address` must be valid for writes.
 #[inline(always)]
-fn name_sender(record: &mut Segment) {
-    let Some(state) = socket::find(record.socket) else { return };
-    // SAFETY: the pointer is to a map value, which lives as long as the program runs.
-    let state = unsafe { &*state };
-    if record.begins != begins::NO {
-        record.begins = state.begins as u8;
-    }
-    if state.is_sent_by_task != 0 {
-        record.by_writer = 1;
-        record.task = state.task;
-        record.comm = state.comm;
-    }
-}
-
-/// `SIZE - FIXED` is a power of two, or nothing is captured.
-#[inline(always)]
-fn write_sized<const SIZE: usize>(
+pub unsafe fn read_destination(
     context: &SkBuffContext,
-    record: &Segment,
-    offset: u32,
-    captured: u32,
-) -> Written {
-    let Some(reservation) = Reservation::<SIZE>::new() else {
-        return Written::Full;
-    };
-    if SIZE == FIXED {
-        // SAFETY: the reservation has the record's size and, as all in the ring, its alignment.
-        unsafe { reservation.at::<Segment>(0).write(*record) };
-        reservation.submit();
-        return Written::Yes;
-    }
-    let captured = clamp(captured, (SIZE - FIXED) as u32);
-    // SAFETY: the reservation is longer than the record; the payload's place has SIZE - FIXED
-    // bytes, and `captured` is at most that.
-    let result = unsafe {
-        reservation.at::<Segment>(0).write(*record);
-        (*reservation.at::<Segment>(0)).captured = captured;
-        bpf_skb_load_bytes(context.as_ptr(), offset, reservation.at(FIXED), captured)
-    };
-    if result != 0 {
-        reservation.discard();
-        return Written::Unreadable;
-    }
-    reservation.submit();
-    Written::Yes
+    packet: &Packet,
+    address: *mut [u8; 16],
+) -> u16 {
+    let (offset, length) = if packet.ip_version == 4 { (16, 4) } else { (24, 16) };
+    // SAFETY: the destination is the caller's, and the length at most its own.
+    let _ = unsafe { bpf_skb_load_bytes(context.as_ptr(), offset, address.cast(), length) };
+    load(context, packet.transport.wrapping_add(2)).map_or(0, u16::from_be_bytes)
 }

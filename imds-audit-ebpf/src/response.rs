@@ -1,4 +1,4 @@
-//! Ingress: response headers. Bodies stay in the kernel.
+//! Ingress: response headers. Bodies never leave the kernel.
 //!
 //! A body is where the credentials are, so only bytes that are known to be a header's leave. A
 //! header begins
@@ -11,21 +11,30 @@
 //! and there only if the bytes `HTTP/1.` stand there. It ends at its blank line. What lies
 //! between is skipped without a record.
 //!
+//! Whatever the packet is, the caller's kernel has not judged it yet. Where bytes come that are no
+//! header's and stand in the place of a header that is not acknowledged, a record says so, without
+//! them.
+//!
 //! One body could pass for a header, up to its first blank line: one in chunks or without a
 //! length, if the caller sends its next request in the middle of it, and `HTTP/1.` stands exactly
 //! where its acknowledgement did. The metadata service tells the length of every body.
 
 use aya_ebpf::{bindings::__sk_buff, programs::SkBuffContext};
 use imds_audit_ebpf::{
-    Loss, kind, tcp_flags,
-    words::{decimal, matches, trailing_zeros},
+    Loss, kind,
+    swar::{decimal, matches, trailing_zeros},
+    tcp_flags,
 };
 
 use crate::{
-    bits::minimum,
-    emit::Skip,
-    packet::{Packet, check, cookie, load_words, parse, write_part},
-    socket::{self, CONTINUATION, NEXT_HEAD, NO_BODY, REQUEST_ACKNOWLEDGMENT, Scan, UNKNOWN},
+    packet::{Packet, cookie, load_words},
+    segment::{Written, write_part, write_uncaptured},
+    skip::Skip,
+    socket::{
+        self, ANSWERED, CONTINUATION, NEXT_HEAD, NO_BODY, REQUEST_ACKNOWLEDGMENT, Scan, Socket,
+        UNACKNOWLEDGED, UNKNOWN,
+    },
+    verifier::branchless_min,
 };
 
 /// How many bytes are scanned at a time. With the sixteen before them they are the 64 bits of a
@@ -33,8 +42,10 @@ use crate::{
 const STEP: usize = 48;
 /// The bytes before them that a decision may need: a line feed and `content-length:`.
 const HISTORY: u32 = 16;
-/// How many steps one packet may take: 1.5 KiB of headers. IMDS's are about 300 bytes each.
-const MAX_STEPS: u32 = 32;
+/// How many steps make a block, 1.5 KiB of a header, and how many blocks one packet may take; each
+/// header has at least one. IMDS's are about 300 bytes each, and a packet has 64 KiB at most.
+const BLOCK_STEPS: u32 = 32;
+const MAX_BLOCKS: u32 = 64;
 
 /// `HTTP/1.` as the first seven of eight bytes in memory.
 const PROTOCOL: u64 = u64::from_ne_bytes(*b"HTTP/1.\0");
@@ -49,8 +60,7 @@ const LOWER: u64 = 0x2020_2020_2020_2020;
 /// Reports a packet from the service. Returns how many header bytes it had.
 #[inline(always)]
 pub fn try_ingress(context: &SkBuffContext) -> Result<u32, Skip> {
-    let ip_version = check(context)?;
-    let packet = parse(context, ip_version)?;
+    let packet = Packet::parse(context)?;
     let heads = if packet.length == 0 { Ok(0) } else { write_heads(context, &packet) };
     // Opening and end have a record of their own, behind the header bytes.
     if packet.is_control() {
@@ -59,6 +69,9 @@ pub fn try_ingress(context: &SkBuffContext) -> Result<u32, Skip> {
             note_opening(context, &packet);
         }
         let end = if opens { 0 } else { packet.length };
+        if packet.tcp_flags & tcp_flags::FIN != 0 {
+            note_end(context, packet.sequence.wrapping_add(packet.length).wrapping_add(1));
+        }
         write_part(context.skb.skb, kind::RESPONSE, end, 0).or_lost(Loss::Control)?;
     }
     heads
@@ -70,9 +83,22 @@ fn note_opening(context: &SkBuffContext, packet: &Packet) {
     let Some(state) = socket::find(cookie(context)) else { return };
     // SAFETY: as in `write_heads`.
     let state = unsafe { &mut *state };
-    if state.known & REQUEST_ACKNOWLEDGMENT == 0 {
+    if state.valid_bits & REQUEST_ACKNOWLEDGMENT == 0 {
         state.request_acknowledgment = packet.sequence.wrapping_add(1);
-        state.known |= REQUEST_ACKNOWLEDGMENT;
+        state.valid_bits |= REQUEST_ACKNOWLEDGMENT;
+    }
+}
+
+/// Has the caller's acknowledgement of the service's end reported, if no header came for its last
+/// request.
+#[inline(always)]
+fn note_end(context: &SkBuffContext, end: u32) {
+    let Some(state) = socket::find(cookie(context)) else { return };
+    // SAFETY: as in `write_heads`.
+    let state = unsafe { &mut *state };
+    if state.valid_bits & ANSWERED == 0 {
+        state.head_end = end;
+        state.valid_bits |= UNACKNOWLEDGED;
     }
 }
 
@@ -86,44 +112,110 @@ fn write_heads(context: &SkBuffContext, packet: &Packet) -> Result<u32, Skip> {
     // one connection come one after the other; where two CPUs race all the same, a header is
     // found too late or not at all, and the request's outcome is unobserved.
     let state = unsafe { &mut *socket };
-    if find_start(context.skb.skb, packet.sequence, packet.payload, packet.length) == 0 {
+    let found = find_start(context.skb.skb, packet.sequence, packet.payload, packet.length) != 0;
+    let passed_over = if found { state.scan.position } else { packet.length };
+    if contradicts_head(packet, state, passed_over) {
+        write_uncaptured(context.skb.skb, passed_over).or_lost(Loss::Response)?;
+    }
+    if !found {
         return Err(Skip::Nothing);
     }
-    state.known &= !(NEXT_HEAD | CONTINUATION);
-    let mut step = 0;
-    while step < MAX_STEPS {
-        step += 1;
-        if state.scan.position >= packet.length {
-            break;
+    state.valid_bits &= !(NEXT_HEAD | CONTINUATION);
+    let mut block = 0;
+    while block < MAX_BLOCKS {
+        match write_block(context.skb.skb, packet.sequence, packet.payload, packet.length) {
+            Block::Written => {}
+            Block::Last => break,
+            Block::Full => return Err(Skip::Lost(Loss::Response)),
+            Block::Unreadable => return Err(Skip::Lost(Loss::Unreadable)),
         }
-        match scan_step(context.skb.skb, packet.payload, packet.length) {
-            Scanned::Inside => continue,
-            Scanned::End => {}
-            Scanned::Unreadable => return Err(Skip::Lost(Loss::Unreadable)),
-        }
-        write_head(context, &mut state.scan)?;
-        if state.scan.length == UNKNOWN {
-            return Ok(state.scan.written);
-        }
-        // Go on behind the body: in this packet, or in a later one.
-        let next = state.scan.position.wrapping_add(state.scan.length as u32);
-        state.scan = Scan { written: state.scan.written, ..Scan::new(next) };
-        state.next_head = packet.sequence.wrapping_add(next);
-        state.known |= NEXT_HEAD;
-    }
-    if state.scan.is_new == 0 && state.scan.position > state.scan.head {
-        // The packet ended inside a header.
-        state.continuation = packet.sequence.wrapping_add(state.scan.position);
-        state.known |= CONTINUATION;
-        write_head(context, &mut state.scan)?;
+        block += 1;
     }
     Ok(state.scan.written)
+}
+
+/// Returns whether the first bytes of a packet, in which no header begins, stand where header bytes
+/// were written that the caller has not acknowledged: one of the two packets is forged, or the true
+/// one is sent again. What they are is not read, as they may be a body's; that they are there says
+/// that the header may be none.
+#[inline(always)]
+fn contradicts_head(packet: &Packet, state: &Socket, length: u32) -> bool {
+    let is_before = |one: u32, other: u32| (one.wrapping_sub(other) as i32) < 0;
+    let end = packet.sequence.wrapping_add(length);
+    length != 0
+        && state.valid_bits & UNACKNOWLEDGED != 0
+        && is_before(packet.sequence, state.head_end)
+        && (state.valid_bits & REQUEST_ACKNOWLEDGMENT == 0
+            || is_before(state.request_acknowledgment, end))
+}
+
+/// The result of scanning a block.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Block {
+    /// Its header bytes were written, and the packet may have more.
+    Written = 0,
+    /// The packet has no more header bytes.
+    Last = 1,
+    /// The ring is full.
+    Full = 2,
+    /// The packet's bytes could not be read.
+    Unreadable = 3,
+}
+
+/// Scans the next block of a packet and writes its header bytes.
+///
+/// A global function in the object: see [`write_part`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn write_block(skb: *mut __sk_buff, sequence: u32, payload: u32, length: u32) -> Block {
+    let Some(state) = socket::find(cookie(&SkBuffContext::new(skb))) else {
+        return Block::Unreadable;
+    };
+    // SAFETY: as in `write_heads`.
+    let state = unsafe { &mut *state };
+    let scanned = scan_block(skb, payload, length);
+    if scanned == Scanned::Unreadable {
+        return Block::Unreadable;
+    }
+    let scan = &mut state.scan;
+    let (from, count) = (scan.head, scan.position.wrapping_sub(scan.head));
+    if scan.is_new == 0 && count != 0 {
+        scan.head = scan.position;
+        scan.written = scan.written.wrapping_add(count);
+        state.head_end = sequence.wrapping_add(scan.position);
+        state.valid_bits |= UNACKNOWLEDGED | ANSWERED;
+        match write_part(skb, kind::RESPONSE, from, count) {
+            Written::Yes => {}
+            Written::Full => return Block::Full,
+            Written::Unreadable => return Block::Unreadable,
+        }
+    }
+    if scanned == Scanned::Inside {
+        if scan.is_new == 0 {
+            // The next block goes on there, or the next packet.
+            state.continuation = sequence.wrapping_add(scan.position);
+            state.valid_bits |= CONTINUATION;
+        }
+    } else {
+        state.valid_bits &= !CONTINUATION;
+        if scan.length == UNKNOWN {
+            return Block::Last;
+        }
+        // Go on behind the body: in this packet, or in a later one.
+        let next = scan.position.wrapping_add(scan.length as u32);
+        *scan = Scan { written: scan.written, ..Scan::new(next) };
+        state.next_head = sequence.wrapping_add(next);
+        state.head_start = sequence.wrapping_add(from);
+        state.valid_bits |= NEXT_HEAD;
+    }
+    if state.scan.position >= length { Block::Last } else { Block::Written }
 }
 
 /// Finds where in the packet a header goes on, or begins, and sets the scan to it. Returns 1, or
 /// 0 where there is none.
 ///
-/// The payload begins at `payload` in the packet and has `total` bytes, the first of which has
+/// The payload begins at `payload` in the packet and has `total` bytes; the first has
 /// the number `sequence`.
 ///
 /// A global function in the object: see [`write_part`].
@@ -135,20 +227,21 @@ extern "C" fn find_start(skb: *mut __sk_buff, sequence: u32, payload: u32, total
     // SAFETY: as in `write_heads`.
     let state = unsafe { &mut *state };
     let distance = |to: u32| to.wrapping_sub(sequence);
-    if state.known & CONTINUATION != 0 && distance(state.continuation) < total {
-        state.scan.position = distance(state.continuation);
-        state.scan.head = state.scan.position;
-        state.scan.written = 0;
-        return 1;
-    }
-    if state.known & REQUEST_ACKNOWLEDGMENT != 0 && !state.is_acknowledgment_in_body() {
+    // First: what another packet claimed must not keep the header that stands there from being seen.
+    if state.valid_bits & REQUEST_ACKNOWLEDGMENT != 0 && !state.is_acknowledgment_in_body() {
         let offset = distance(state.request_acknowledgment);
         if offset < total && is_head_at(context, payload.wrapping_add(offset), total - offset) {
             state.scan = Scan::new(offset);
             return 1;
         }
     }
-    if state.known & NEXT_HEAD != 0 && distance(state.next_head) < total {
+    if state.valid_bits & CONTINUATION != 0 && distance(state.continuation) < total {
+        state.scan.position = distance(state.continuation);
+        state.scan.head = state.scan.position;
+        state.scan.written = 0;
+        return 1;
+    }
+    if state.valid_bits & NEXT_HEAD != 0 && distance(state.next_head) < total {
         state.scan = Scan::new(distance(state.next_head));
         return 1;
     }
@@ -157,7 +250,7 @@ extern "C" fn find_start(skb: *mut __sk_buff, sequence: u32, payload: u32, total
 
 #[inline(always)]
 fn is_head_at(context: &SkBuffContext, place: u32, left: u32) -> bool {
-    let count = minimum(u64::from(left), 8) as u32;
+    let count = branchless_min(u64::from(left), 8) as u32;
     let mut word = [0u64; 1];
     load_words(context, place, &mut word, count) && is_protocol(word[0], count)
 }
@@ -183,6 +276,30 @@ enum Scanned {
     Unreadable = 2,
 }
 
+/// Scans the next [`BLOCK_STEPS`] steps of a payload: see [`scan_step`].
+///
+/// A global function in the object: see [`write_part`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn scan_block(skb: *mut __sk_buff, payload: u32, length: u32) -> Scanned {
+    let Some(state) = socket::find(cookie(&SkBuffContext::new(skb))) else {
+        return Scanned::Unreadable;
+    };
+    let mut step = 0;
+    while step < BLOCK_STEPS {
+        // SAFETY: as in `write_heads`.
+        if unsafe { (*state).scan.position } >= length {
+            break;
+        }
+        let scanned = scan_step(skb, payload, length);
+        if scanned != Scanned::Inside {
+            return scanned;
+        }
+        step += 1;
+    }
+    Scanned::Inside
+}
+
 /// Scans the next bytes of a payload that begins at `payload` in the packet and has `length`
 /// bytes. Where no header begins although one should, the scan is set to the payload's end.
 ///
@@ -194,9 +311,9 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
     // Forgotten since the step before: other sockets needed the place.
     let Some(state) = socket::find(cookie(context)) else { return Scanned::Unreadable };
     // SAFETY: as in `write_heads`.
-    let (scan, known) = unsafe { (&mut (*state).scan, &mut (*state).known) };
+    let (scan, valid_bits) = unsafe { (&mut (*state).scan, &mut (*state).valid_bits) };
     let left = length.wrapping_sub(scan.position);
-    let count = minimum(u64::from(left), STEP as u64) as u32;
+    let count = branchless_min(u64::from(left), STEP as u64) as u32;
     let mut bytes = [0u64; STEP / 8];
     if !load_words(context, payload.wrapping_add(scan.position), &mut bytes, count) {
         return Scanned::Unreadable;
@@ -212,7 +329,7 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
             scan.length = 0;
         }
         if status == NO_CONTENT || status == NOT_MODIFIED {
-            *known |= NO_BODY;
+            *valid_bits |= NO_BODY;
         }
     }
     scan.is_new = 0;
@@ -236,7 +353,7 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
     if blank != 0 {
         let end = trailing_zeros(blank) as u32;
         scan.position = scan.position.wrapping_add(end).wrapping_sub(HISTORY - 1);
-        drop_body(scan, known);
+        drop_body(scan, valid_bits);
         return Scanned::End;
     }
     scan.position = scan.position.wrapping_add(count);
@@ -249,9 +366,9 @@ extern "C" fn scan_step(skb: *mut __sk_buff, payload: u32, length: u32) -> Scann
 /// Forgets the length of a body that does not come. An interim response, of length zero, leaves
 /// that to the one behind it.
 #[inline(always)]
-fn drop_body(scan: &mut Scan, known: &mut u32) {
-    if *known & NO_BODY != 0 && scan.length != 0 && scan.length != UNKNOWN {
-        *known &= !NO_BODY;
+fn drop_body(scan: &mut Scan, valid_bits: &mut u32) {
+    if *valid_bits & NO_BODY != 0 && scan.length != 0 && scan.length != UNKNOWN {
+        *valid_bits &= !NO_BODY;
         scan.length = 0;
     }
 }
@@ -281,7 +398,7 @@ fn recent(bits: u64, count: u32) -> u64 {
 fn read_length(context: &SkBuffContext, scan: &mut Scan, place: u32, left: u32) {
     // The name, and a word of value: a space, digits, the line's end.
     let mut line = [0u64; 4];
-    let count = minimum(u64::from(left), 26) as u32;
+    let count = branchless_min(u64::from(left), 26) as u32;
     if !load_words(context, place, &mut line, count) {
         return;
     }
@@ -295,14 +412,4 @@ fn read_length(context: &SkBuffContext, scan: &mut Scan, place: u32, left: u32) 
     if digits != 0 && digits < 8 && (end == u64::from(b'\r') || end == u64::from(b'\n')) {
         scan.length = number;
     }
-}
-
-/// Writes the header bytes between the head's place and the scan's.
-#[inline(always)]
-fn write_head(context: &SkBuffContext, scan: &mut Scan) -> Result<(), Skip> {
-    let count = scan.position.wrapping_sub(scan.head);
-    scan.written = scan.written.wrapping_add(count);
-    write_part(context.skb.skb, kind::RESPONSE, scan.head, count)
-        .or_lost(Loss::Response)
-        .map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! What is remembered of an audited socket between its packets.
+//! The state of audited sockets between their packets.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use imds_audit_ebpf::{COMM_LENGTH, ProcessKey, Task};
@@ -20,25 +20,30 @@ pub struct Socket {
     /// What the caller had acknowledged when it sent its last request bytes: where the response
     /// to them begins, unless it sent them before an earlier response had come.
     pub request_acknowledgment: u32,
-    /// Where the next response header begins, when the last one told its body's length.
+    /// Where the next response header begins, when the last one gave its body's length.
     pub next_head: u32,
     /// Where a header that has begun goes on.
     pub continuation: u32,
-    /// Which of the three above hold, `asked`, and more: see the bits below.
-    pub known: u32,
+    /// Which of the three above and `request_end_seq` hold, and more: see the bits below.
+    pub valid_bits: u32,
     /// 1 while the packet at hand leaves in the context of the task that sends it.
     pub is_sent_by_task: u16,
     /// Whether the packet at hand has the first bytes of a request: one of
-    /// [`imds_audit_ebpf::begins`].
+    /// [`imds_audit_ebpf::request_start`].
     pub begins: u16,
-    /// The sequence number behind the last request bytes, if `ASKED`.
-    pub asked: u32,
+    /// The sequence number behind the last request bytes, if `REQUEST_END`.
+    pub request_end_seq: u32,
     /// How many bytes of the packet at hand were sent before.
-    pub stale: u32,
+    pub retransmitted_len: u32,
     /// The last four bytes before the packet at hand, the newest as the lowest.
-    pub before: u32,
-    /// The last four bytes before `asked`, likewise.
-    pub tail: u32,
+    pub prev4_before_packet: u32,
+    /// The last four bytes before `request_end_seq`, in the same form.
+    pub prev4: u32,
+    /// Where the last header bytes that were written end, or the service's end: if
+    /// `UNACKNOWLEDGED`, the caller has not acknowledged them yet.
+    pub head_end: u32,
+    /// Where the header began that gave `next_head`.
+    pub head_start: u32,
     /// Zero.
     pub reserved: u32,
     /// How many of its requests were lost.
@@ -94,54 +99,68 @@ impl Scan {
     };
 }
 
-/// A body's length that no header told.
+/// The length of a body whose header gave none.
 pub const UNKNOWN: u64 = u64::MAX;
 
-/// Bits of [`Socket::known`].
+/// Bits of [`Socket::valid_bits`]. `request_acknowledgment` holds.
 pub const REQUEST_ACKNOWLEDGMENT: u32 = 1;
 /// `next_head` holds.
 pub const NEXT_HEAD: u32 = 2;
 /// `continuation` and `scan` hold.
 pub const CONTINUATION: u32 = 4;
-/// `asked` holds.
-pub const ASKED: u32 = 8;
-/// The response to come, or at hand, has no body whatever length its header tells: the request is
+/// `request_end_seq` holds.
+pub const REQUEST_END: u32 = 8;
+/// The response to come, or at hand, has no body whatever length its header gives: the request is
 /// a HEAD, or the status says so.
 pub const NO_BODY: u32 = 16;
 /// A request was sent when nothing new had come since another.
 pub const SENT_AHEAD: u32 = 32;
+/// `head_end` holds.
+pub const UNACKNOWLEDGED: u32 = 64;
+/// Header bytes came since the last request bytes.
+pub const ANSWERED: u32 = 128;
 
 impl Socket {
     /// Returns whether the caller sent its last request bytes in the middle of a body whose end is
     /// known: then no header begins where its acknowledgement stood, whatever stands there.
+    ///
+    /// A header at that very place, or behind it, says nothing of this: it may be forged, and the
+    /// true one comes at the same place.
     #[inline(always)]
     pub fn is_acknowledgment_in_body(&self) -> bool {
         // Sequence numbers are compared by the sign of their distance (RFC 9293, section 3.4).
         let left = self.next_head.wrapping_sub(self.request_acknowledgment) as i32;
-        self.known & NEXT_HEAD != 0 && left > 0
+        let passed = self.request_acknowledgment.wrapping_sub(self.head_start) as i32;
+        self.valid_bits & NEXT_HEAD != 0 && left > 0 && passed > 0
     }
 
-    /// A socket of which nothing is known.
-    pub const NEW: Self = Self {
+    /// A socket about which nothing is known.
+    const NEW: Self = Self {
         writer: ProcessKey { pid: 0, start_time: 0, exec_id: 0 },
         task: Task { pid: 0, tid: 0, start_time: 0, exec_id: 0 },
         comm: [0; COMM_LENGTH],
         request_acknowledgment: 0,
         next_head: 0,
         continuation: 0,
-        known: 0,
+        valid_bits: 0,
         is_sent_by_task: 0,
         begins: 0,
-        asked: 0,
-        stale: 0,
-        before: 0,
-        tail: 0,
+        request_end_seq: 0,
+        retransmitted_len: 0,
+        prev4_before_packet: 0,
+        prev4: 0,
+        head_end: 0,
+        head_start: 0,
         reserved: 0,
         lost_requests: 0,
         lost_records: 0,
         scan: Scan::NONE,
     };
 }
+
+/// What a socket's state begins with. It is copied from here, as the stack has no room for it.
+#[unsafe(no_mangle)]
+static NEW_SOCKET: Socket = Socket::NEW;
 
 #[map]
 static SOCKETS: LruHashMap<u64, Socket> = LruHashMap::with_max_entries(MAX_SOCKETS, 0);
@@ -159,7 +178,7 @@ pub fn find_or_add(cookie: u64) -> Option<*mut Socket> {
         return Some(socket);
     }
     // On failure the look-up below fails too, and the caller goes on without a memory.
-    let _ = SOCKETS.insert(cookie, Socket::NEW, 0);
+    let _ = SOCKETS.insert(cookie, &NEW_SOCKET, 0);
     find(cookie)
 }
 

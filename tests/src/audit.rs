@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use imds_audit::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::gate::Place;
+use super::audit_slots::AuditSlot;
 use super::prerequisites::program;
 use super::wait::{until, until_exit};
 
@@ -18,7 +19,7 @@ pub struct Audit {
     child: Child,
     folder: TempDir,
     output: PathBuf,
-    _place: Place,
+    _slot: AuditSlot,
 }
 
 /// How the program is started.
@@ -64,6 +65,17 @@ impl Report {
         events(&self.output)
     }
 
+    /// Reads the events as the program's own reader does; writing them again must give the same.
+    pub fn typed_events(&self) -> Vec<Event> {
+        let typed = |value: Value| {
+            let event: Event = serde_json::from_value(value.clone())
+                .unwrap_or_else(|error| panic!("{error}: {value:#}"));
+            assert_eq!(serde_json::to_value(&event).unwrap(), value, "read and written again");
+            event
+        };
+        self.events().into_iter().map(typed).collect()
+    }
+
     /// Gives everything that was written, for a search.
     pub fn everything(&self) -> String {
         [&*self.output, &*self.stdout, &*self.stderr].join("\n")
@@ -84,7 +96,7 @@ impl Audit {
 
     /// As [`Audit::start_with`], with something done to the command before.
     pub fn start_prepared(setup: Setup<'_>, prepare: impl FnOnce(&mut Command)) -> Option<Self> {
-        let place = Place::take();
+        let slot = AuditSlot::take();
         let folder = tempfile::tempdir().unwrap();
         let Setup { format, arguments, environment, to_stdout } = setup;
         let chosen = arguments.iter().skip_while(|argument| **argument != "--output").nth(1);
@@ -98,7 +110,7 @@ impl Audit {
         command.env_remove("RUST_LOG").envs(environment.iter().copied());
         prepare(&mut command);
         let child = spawn(&mut command, folder.path());
-        let mut audit = Self { child, folder, output, _place: place };
+        let mut audit = Self { child, folder, output, _slot: slot };
         audit.wait_for_start();
         Some(audit)
     }

@@ -1,15 +1,21 @@
 //! Other programs in the kernel, by the system call itself.
 
+use std::collections::BTreeSet;
 use std::ffi::c_long;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
+
+use super::wait::until;
 
 /// Commands of `bpf(2)`.
 const PROGRAM_LOAD: c_long = 5;
 const PROGRAM_ATTACH: c_long = 8;
 const PROGRAM_DETACH: c_long = 9;
+const MAP_NEXT_KEY: c_long = 4;
+const INFO: c_long = 15;
+const ENABLE_STATISTICS: c_long = 32;
 /// `BPF_PROG_TYPE_CGROUP_SKB`.
 const CGROUP_SKB: u32 = 8;
 /// `BPF_CGROUP_INET_EGRESS`.
@@ -64,13 +70,88 @@ pub enum Kind {
 /// Says whether something is in the kernel; what it opens for that it closes.
 ///
 /// # Errors
-/// The kernel says neither that it is there nor that there is no such id.
+/// Returns an error if the kernel says neither that it is there nor that there is no such id.
 pub fn is_there(kind: Kind, id: u32) -> io::Result<bool> {
     match call(kind as c_long, &[id, 0, 0]) {
         Ok(number) => Ok(descriptor(number).as_raw_fd() >= 0),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Gives the ids of what a process holds descriptors of.
+pub fn held_by(pid: u32, kind: Kind) -> Vec<u32> {
+    let name = match kind {
+        Kind::Program => "prog_id:",
+        Kind::Map => "map_id:",
+        Kind::Link => "link_id:",
+    };
+    let files = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    let ids = files.filter_map(|file| {
+        let text = fs::read_to_string(file.path()).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().parse().ok()
+    });
+    // A link names its program too.
+    ids.collect::<BTreeSet<u32>>().into_iter().collect()
+}
+
+/// Waits until nothing with these ids is in the kernel any more.
+pub fn wait_until_gone(objects: &[(Kind, Vec<u32>)]) {
+    let is_gone =
+        || objects.iter().all(|(kind, ids)| ids.iter().all(|&id| !is_there(*kind, id).unwrap()));
+    assert!(until(|| is_gone().then_some(())).is_some(), "{objects:?} are still in the kernel");
+}
+
+/// Has the kernel count the runs of programs until what is returned is dropped; `None` where it
+/// cannot (before Linux 5.8).
+pub fn count_runs() -> Option<OwnedFd> {
+    // `BPF_STATS_RUN_TIME` is 0.
+    call(ENABLE_STATISTICS, &[0]).ok().map(descriptor)
+}
+
+/// Gives the name of a program, and how often it ran while runs were counted (`name` and `run_cnt`
+/// of `struct bpf_prog_info`).
+pub fn runs(program: u32) -> (String, u64) {
+    let info = info::<26>(Kind::Program, program);
+    (name_at(&info, 8), info[25])
+}
+
+/// Gives the number of entries in the map of this name among those with these ids.
+pub fn entries(maps: &[u32], name: &str) -> Option<usize> {
+    // `name` of `struct bpf_map_info`.
+    let map = maps.iter().find(|&&map| name_at(&info::<11>(Kind::Map, map), 3) == name)?;
+    let map = descriptor(call(Kind::Map as c_long, &[*map, 0, 0]).ok()?);
+    let number = u32::try_from(map.as_raw_fd()).unwrap();
+    let (mut key, mut count, mut is_first) = ([0u64; 8], 0, true);
+    loop {
+        let address = words(key.as_ptr().addr());
+        let from = if is_first { [0, 0] } else { address };
+        let asked = [number, 0, from[0], from[1], address[0], address[1]];
+        if call(MAP_NEXT_KEY, &asked).is_err() {
+            return Some(count);
+        }
+        // The kernel has written it.
+        key = std::hint::black_box(key);
+        (count, is_first) = (count + 1, false);
+    }
+}
+
+/// Gives what the kernel knows of an object, as words.
+fn info<const WORDS: usize>(kind: Kind, id: u32) -> [u64; WORDS] {
+    let object = descriptor(call(kind as c_long, &[id, 0, 0]).unwrap());
+    let mut info = [0u64; WORDS];
+    let address = words(info.as_mut_ptr().addr());
+    let length = u32::try_from(size_of_val(&info)).unwrap();
+    let number = u32::try_from(object.as_raw_fd()).unwrap();
+    call(INFO, &[number, length, address[0], address[1]]).unwrap();
+    // The kernel has written it.
+    std::hint::black_box(info)
+}
+
+fn name_at(info: &[u64], word: usize) -> String {
+    let bytes = [info[word].to_ne_bytes(), info[word + 1].to_ne_bytes()].concat();
+    String::from_utf8(bytes.into_iter().take_while(|&byte| byte != 0).collect()).unwrap()
 }
 
 /// How another program is attached to a control group.

@@ -1,8 +1,9 @@
 //! Those who ask the metadata service.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -54,18 +55,39 @@ impl Running {
 
     /// Closes its standard input, and waits until it ends.
     pub fn wait(mut self) -> Caller {
-        let child = self.child.take().unwrap();
-        let pid = child.id();
-        let output = child.wait_with_output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Caller {
-            pid,
-            arguments: std::mem::take(&mut self.arguments),
-            status: output.status,
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        }
+        let mut child = self.child.take().unwrap();
+        drop(child.stdin.take());
+        self.end(child)
     }
+
+    /// Waits until it ends, with its standard input open until then: for one that a signal ends,
+    /// and that the end of its input would end too.
+    pub fn wait_for_signal(mut self) -> Caller {
+        let child = self.child.take().unwrap();
+        self.end(child)
+    }
+
+    fn end(&mut self, mut child: Child) -> Caller {
+        // `Child::wait` would close it.
+        let input = child.stdin.take();
+        let pid = child.id();
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        let status = child.wait().unwrap();
+        drop(input);
+        // Whoever it has left behind may still hold these.
+        let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+        Caller { pid, arguments: std::mem::take(&mut self.arguments), status, stdout, stderr }
+    }
+}
+
+/// Reads to the end, beside whatever else is waited for.
+fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 impl Drop for Running {

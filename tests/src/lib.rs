@@ -1,55 +1,73 @@
-//! What the end-to-end tests stand on: the real program, a simulated metadata service in a
+//! Test bed of the end-to-end tests: the real program, a simulated metadata service in a
 //! private network, real clients in it, and the comparison of what the service was asked with
 //! what the program reported.
 //!
 //! ```text
-//! scene ── stage ── network, service      what is audited      (of the simulator)
-//!                ── caller                who asks
-//!       ── audit                          the program under test
-//!       ── findings                       ground truth and report, side by side
-//!       ── line                           a connection whose both ends the test holds
-//!       ── memory                         what a process holds in its memory
-//!       ── memory_limit                   a bound on that
-//!       ── confined                       where the program may do or see less
-//!       ── bpf                            other programs in the kernel
-//!       ── netem                          a network that spoils packets
-//!       ── systemd                        units of the test's own, and a systemd that runs them
-//!       ── trap                           a root folder in which nothing is ever found
-//!       ── needle                         a secret, in every form that it could be written in
+//! testbed ── test_network ── network, service   (of the simulator)
+//!                         ── caller             clients, and how they are started
+//!         ── audit                              the program under test
+//!         ── capturing                          the program capturing
+//!         ── rehearsal                          the program rehearsing
+//!         ── comparison                         ground truth and report, side by side
+//!         ── loopback                           a connection whose both ends the test holds
+//!         ── memory                             memory of a process
+//!         ── memory_limit                       a bound on it
+//!         ── chart                              the Helm chart, rendered
+//!         ── sandbox                            fewer rights for the program
+//!         ── bpf                                other programs in the kernel
+//!         ── thread_fault                       a panic in a thread of the program
+//!         ── netem                              a network that spoils packets
+//!         ── vlan                               virtual LANs and frames with their tags
+//!         ── node                               a container of a real runtime, as a node of a cluster
+//!         ── systemd                            units of the test's own, and a systemd that runs them
+//!         ── hanging_fs                         a root folder that never answers
+//!         ── planted_secret                     a secret, in every form that it could be written in
 //! ```
 //!
 //! A broken promise of the program is a panic here: this is test code.
 
 mod audit;
+mod audit_slots;
 pub mod bpf;
 mod caller;
+mod capturing;
 mod cgroup;
-pub mod confined;
-mod findings;
-mod gate;
-mod line;
+pub mod chart;
+mod comparison;
+mod hanging_fs;
+mod loopback;
 mod memory;
 mod memory_limit;
-mod needle;
 pub mod netem;
+mod netlink;
+mod node;
+mod planted_secret;
 mod prerequisites;
-mod scene;
-mod stage;
+mod rehearsal;
+pub mod sandbox;
 mod systemd;
-mod trap;
+mod test_network;
+mod testbed;
+pub mod thread_fault;
+pub mod vlan;
 mod wait;
 
 pub use audit::{Audit, Report, Setup, kinds};
 pub use caller::{Caller, Running, become_user};
+pub use capturing::Capturing;
 pub use cgroup::Cgroup;
-pub use findings::{Exchange, Findings, text};
-pub use line::{Desk, Line};
+pub use comparison::{Comparison, Exchange, text};
+pub use hanging_fs::HangingFs;
+pub use loopback::{ConnectionPair, Listener};
 pub use memory::{Region, regions};
 pub use memory_limit::MemoryLimit;
-pub use needle::{Needle, assert_absent};
-pub use prerequisites::{in_ci, node_modules, program, public_copy, python, root, skip};
-pub use scene::{Scene, own_port};
-pub use stage::Stage;
+pub use node::{Disk, Node, NodeSetup};
+pub use planted_secret::{PlantedSecret, assert_absent};
+pub use prerequisites::{
+    in_ci, node_modules, program, public_copy, python, root, samples, skip, skip_on_this_kernel,
+};
+pub use rehearsal::{Rehearsal, Rehearsed};
 pub use systemd::Systemd;
-pub use trap::Trap;
-pub use wait::{PATIENCE, is_asleep, until, until_exit};
+pub use test_network::TestNetwork;
+pub use testbed::{TestBed, own_port};
+pub use wait::{TIMEOUT, is_asleep, until, until_exit};

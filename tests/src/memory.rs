@@ -1,4 +1,4 @@
-//! What a process holds in its memory.
+//! Memory of a process, region by region.
 
 use std::fmt;
 use std::fs::{self, File};

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 /// How long anything that is bound to happen may take, on a busy machine. The longest that the
 /// program itself waits, for a response, is 30 s.
-pub const PATIENCE: Duration = Duration::from_secs(45);
+pub const TIMEOUT: Duration = Duration::from_secs(45);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// Looks until there is something to see, or gives up after [`PATIENCE`].
+/// Looks until there is something to see, or gives up after [`TIMEOUT`].
 pub fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(seen) = look() {
             return Some(seen);
@@ -25,7 +25,7 @@ pub fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     }
 }
 
-/// Waits until a process has ended, or gives up after [`PATIENCE`].
+/// Waits until a process has ended, or gives up after [`TIMEOUT`].
 pub fn until_exit(child: &mut Child) -> Option<ExitStatus> {
     until(|| child.try_wait().unwrap())
 }

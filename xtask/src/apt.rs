@@ -38,13 +38,12 @@ pub fn install(packages: &[String]) -> Result<()> {
         bail!("this machine has no apt-get: install what Debian calls {wanted}");
     }
     println!("installing {wanted}");
-    let update = apt_get(&["update", "-qq"])?.status();
-    if !update.is_ok_and(|status| status.success()) {
-        eprintln!("warning: apt-get update failed; trying with the package lists as they are");
+    if let Err(error) = command::quiet(&mut apt_get(&["update", "-qq"])?) {
+        eprintln!("warning: {error:#}; trying with the package lists as they are");
     }
     let mut arguments = vec!["install", "-qq", "--yes", "--no-remove", "--no-install-recommends"];
     arguments.extend(packages.iter().map(String::as_str));
-    command::run(&mut apt_get(&arguments)?)
+    command::quiet(&mut apt_get(&arguments)?)
         .with_context(|| format!("cannot install the packages {wanted}"))
 }
 

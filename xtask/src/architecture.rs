@@ -1,5 +1,12 @@
 //! The processor architectures that are supported, and what each is called by whom.
 
+/// The target of the userspace side where none is given.
+#[cfg(target_arch = "x86_64")]
+pub const HOST_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The target of the userspace side where none is given.
+#[cfg(target_arch = "aarch64")]
+pub const HOST_TARGET: &str = "aarch64-unknown-linux-gnu";
+
 /// An architecture.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Architecture {
@@ -60,7 +67,7 @@ impl Architecture {
     /// Finds an architecture by one of its names.
     ///
     /// # Errors
-    /// There is none of that name; the error has those that there are.
+    /// Returns an error if there is none of that name; the error has those that there are.
     pub fn find(name: &str) -> Result<&'static Self, String> {
         ARCHITECTURES
             .iter()
@@ -70,12 +77,12 @@ impl Architecture {
             })
     }
 
-    /// Returns the target of the host half for this architecture.
+    /// Returns the target of the userspace side for this architecture.
     pub fn target(&self) -> String {
         format!("{}-unknown-linux-gnu", self.name)
     }
 
-    /// Returns the architecture of a target of the host half; none where it is another target.
+    /// Returns the architecture of a target of the userspace side; none where it is another target.
     pub fn of_target(target: &str) -> Option<&'static Self> {
         ARCHITECTURES.iter().find(|architecture| architecture.target() == target)
     }

@@ -18,6 +18,25 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a command without showing its output, and shows the end of it when the command fails: for
+/// package managers.
+pub fn quiet(command: &mut Command) -> Result<()> {
+    /// Lines of output that an error shows.
+    const LINES: usize = 40;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {}", line(command)))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    let end = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
+    bail!("failed ({}): {}\n{}", output.status, line(command), end.join("\n"))
+}
+
 /// Runs a command and returns what it wrote to its standard output.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command
@@ -57,7 +76,7 @@ pub fn is_root() -> bool {
 ///
 /// # Errors
 ///
-/// There is no sudo: the error has the command to run as root.
+/// Returns an error if there is no sudo: the error has the command to run as root.
 pub fn as_root(program: &str, arguments: &[String]) -> Result<Command> {
     let mut command = Command::new(program);
     if !is_root() {

@@ -1,8 +1,8 @@
-//! Building the host half for another architecture than this machine's.
+//! Building the userspace side for another architecture than this machine's.
 //!
 //! That takes a linker and a C library, which Debian packages for cross-building, and Rust's own
-//! library for the target: the host half's compiler has it where `rustup target add` was called.
-//! Else the kernel half's compiler builds the host half too, as Debian has that compiler's library
+//! library for the target: the userspace side's compiler has it where `rustup target add` was called.
+//! Else the eBPF programs' compiler builds the userspace side too, as Debian has that compiler's library
 //! for each architecture: it is unpacked, since installing it wants a foreign architecture in dpkg.
 
 use std::env;
@@ -18,20 +18,20 @@ use crate::setup;
 use crate::toolchain::{Compiler, Pins};
 use crate::workspace::Workspace;
 
-/// Returns a cargo command for another target, whose compiler gets a flag.
-pub fn cargo(workspace: &Workspace, target: &str, flag: &str) -> Result<Command> {
+/// Returns a cargo command for another target, whose compiler gets flags, in cargo's encoding.
+pub fn cargo(workspace: &Workspace, target: &str, flags: &str) -> Result<Command> {
     let sysroot = command::output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let has_library = library(Path::new(sysroot.trim()), target).exists();
     let mut cargo = match Architecture::of_target(target) {
         Some(architecture) if !has_library => {
             let (mut cargo, sysroot) = debians(workspace, architecture)?;
-            let flags = format!("--sysroot={}\x1f{flag}", sysroot.display());
+            let flags = format!("--sysroot={}\x1f{flags}", sysroot.display());
             cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
             cargo
         }
         _ => {
             let mut cargo = workspace.cargo();
-            cargo.env("CARGO_ENCODED_RUSTFLAGS", flag);
+            cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
             cargo
         }
     };

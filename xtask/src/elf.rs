@@ -1,10 +1,10 @@
-//! What an ELF file asks of the machine that runs it.
+//! Requirements of an ELF file: interpreter, libraries, machine.
 
 use std::fs;
 use std::path::Path;
 
 use ::object::elf::{DT_NEEDED, FileHeader64, PT_INTERP};
-use ::object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
+use ::object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use ::object::{Endianness, StringTable};
 use anyhow::{Context, Result};
 
@@ -43,4 +43,13 @@ fn parse(data: &[u8]) -> Result<Needs, ::object::Error> {
         }
     }
     Ok(needs)
+}
+
+/// Returns the bytes of a section of a 64-bit file, `None` if it has no such section.
+pub fn section<'data>(data: &'data [u8], name: &str) -> Result<Option<&'data [u8]>> {
+    let header = FileHeader64::<Endianness>::parse(data)?;
+    let endian = header.endian()?;
+    let sections = header.sections(endian, data)?;
+    let found = sections.section_by_name(endian, name.as_bytes());
+    Ok(found.map(|(_, section)| section.data(endian, data)).transpose()?)
 }

@@ -14,7 +14,7 @@ use crate::command;
 use crate::workspace::Workspace;
 
 /// The ceilings, in the workspace's root.
-const FILE: &str = "xtask/instructions.toml";
+const FILE: &str = "xtask/baselines/instructions.toml";
 
 /// The package of the engine, and the program.
 const PACKAGE: &str = "imds-audit-bench";
@@ -30,7 +30,7 @@ const EXCHANGES: [u64; 2] = [500, 1_500];
 /// Counts, prints the counts and compares them with the ceilings.
 ///
 /// # Errors
-/// Something takes more instructions than its ceiling allows.
+/// Returns an error if something takes more instructions than its ceiling allows.
 pub fn check(workspace: &Workspace, object: &Path) -> Result<()> {
     let path = workspace.root.join(FILE);
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -55,7 +55,7 @@ pub fn counts(workspace: &Workspace, object: &Path) -> Result<Vec<(&'static str,
     if command::find("valgrind").is_none() {
         apt::install(&["valgrind".to_owned()])?;
     }
-    // It has no use for the kernel half, but without it what it shares with the program would be
+    // It has no use for the eBPF programs, but without it what it shares with the program would be
     // built again at every turn.
     let engine = build::tool(workspace, object, PACKAGE, ENGINE)?;
     let [few, many] = EXCHANGES;
@@ -77,16 +77,16 @@ fn count(engine: &Path, case: &str, exchanges: u64) -> Result<u64> {
         .args([case, &exchanges.to_string()])
         .stdin(Stdio::null());
     let output = valgrind.output().context("cannot run valgrind")?;
-    let told = String::from_utf8_lossy(&output.stderr);
+    let reported = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        bail!("failed ({}): {}\n{told}", output.status, command::line(&valgrind));
+        bail!("failed ({}): {}\n{reported}", output.status, command::line(&valgrind));
     }
-    collected(&told).with_context(|| format!("callgrind tells no count: {told}"))
+    collected(&reported).with_context(|| format!("callgrind prints no count: {reported}"))
 }
 
 /// Reads callgrind's count from what it tells at the end: `==7== Collected : 12345`.
-fn collected(told: &str) -> Option<u64> {
-    let line = told.lines().find_map(|line| line.split_once("Collected :"))?;
+fn collected(reported: &str) -> Option<u64> {
+    let line = reported.lines().find_map(|line| line.split_once("Collected :"))?;
     line.1.split_ascii_whitespace().next()?.parse().ok()
 }
 
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn the_count_is_found_in_what_callgrind_tells() {
-        let told = "==1== Events    : Ir\n==1== Collected : 216913\n==1== \n";
-        assert_eq!(collected(told), Some(216_913));
+        let reported = "==1== Events    : Ir\n==1== Collected : 216913\n==1== \n";
+        assert_eq!(collected(reported), Some(216_913));
         assert_eq!(collected("==1== something else"), None);
     }
 }

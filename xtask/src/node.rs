@@ -16,7 +16,14 @@ const VARIABLE: &str = "IMDS_AUDIT_NODE_MODULES";
 const FILES: [&str; 2] = ["package.json", "package-lock.json"];
 
 /// The packages that the tests load.
-const PACKAGES: [&str; 3] = ["aws-sdk", "aws-sdk-2019", "@aws-sdk/credential-provider-node"];
+const PACKAGES: [&str; 6] = [
+    "aws-sdk",
+    "aws-sdk-2019",
+    "@aws-sdk/credential-provider-node",
+    "@kubernetes-models/prometheus-operator",
+    "axe-core",
+    "playwright-core",
+];
 
 /// Installs the packages, unless those that are there were installed from the same files; returns
 /// their folder with the variable that carries it to the tests.
@@ -42,7 +49,7 @@ fn install(workspace: &Workspace) -> Result<PathBuf> {
     for file in FILES {
         fs::copy(sources.join(file), folder.join(file)).with_context(|| file.to_owned())?;
     }
-    command::run(
+    command::quiet(
         Command::new("npm")
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"])
             .current_dir(&folder),
@@ -51,7 +58,7 @@ fn install(workspace: &Workspace) -> Result<PathBuf> {
     for package in PACKAGES {
         command::output(
             Command::new("node")
-                .args(["-e", &format!("require('{package}')")])
+                .args(["-e", &format!("import('{package}')")])
                 .current_dir(&folder)
                 .env("AWS_EC2_METADATA_DISABLED", "true"),
         )?;

@@ -1,4 +1,4 @@
-//! The kernel half's object, looked at without loading it.
+//! The eBPF programs' object, looked at without loading it.
 
 #[cfg(test)]
 mod tests;
@@ -6,7 +6,8 @@ mod tests;
 use std::fs;
 use std::path::Path;
 
-use ::object::elf::EM_BPF;
+use ::object::build::elf::{Builder, SectionData};
+use ::object::elf::{EM_BPF, SHT_STRTAB};
 use ::object::read::elf::{ElfFile64, FileHeader as _};
 use ::object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
 use anyhow::{Context, Result, bail};
@@ -23,11 +24,13 @@ const FUNCTIONS: &str = ".text";
 /// The section of the maps' definitions.
 const MAP_SECTION: &str = "maps";
 /// Each map with its type, `enum bpf_map_type` of `include/uapi/linux/bpf.h`.
-const MAPS: [(&str, u32); 5] = [
+const MAPS: [(&str, u32); 7] = [
     ("AYA_LOGS", RING_BUFFER),
-    ("LOSERS", LRU_HASH),
     ("LOSSES", PER_CPU_ARRAY),
+    ("LOSSES_BY_PROCESS", LRU_HASH),
     ("RECORDS", RING_BUFFER),
+    ("SHARES", LRU_HASH),
+    ("SNAPSHOTS", LRU_HASH),
     ("SOCKETS", LRU_HASH),
 ];
 const PER_CPU_ARRAY: u32 = 6;
@@ -51,6 +54,52 @@ const OWN_FUNCTION: u8 = 1;
 
 type File<'a> = ElfFile64<'a, Endianness>;
 
+/// Removes the debug sections of an object in place. BTF stays, which was made from them: the kernel
+/// needs it, and the verifier's log takes its source lines from it.
+///
+/// # Errors
+/// Returns an error if the file cannot be read, is no ELF file or cannot be replaced.
+pub fn strip(path: &Path) -> Result<()> {
+    let named = || path.display().to_string();
+    let data = fs::read(path).with_context(named)?;
+    let written =
+        fs::metadata(path).and_then(|metadata| metadata.modified()).with_context(named)?;
+    let stripped = without_debug_sections(&data).with_context(named)?;
+    // Cargo keeps a hard link to what the linker wrote, which must stay as it is.
+    let new = path.with_extension("stripped");
+    fs::write(&new, stripped).with_context(|| new.display().to_string())?;
+    // As old as that: else whatever has it inside would be built anew at every turn.
+    let file = fs::File::options().write(true).open(&new).with_context(named)?;
+    file.set_modified(written).with_context(named)?;
+    fs::rename(&new, path).with_context(named)
+}
+
+fn without_debug_sections(data: &[u8]) -> Result<Vec<u8>> {
+    let mut builder = Builder::read(data)?;
+    for section in &mut builder.sections {
+        section.delete = is_superfluous(&section.name);
+    }
+    builder.delete_orphans();
+    // LLVM keeps the names of sections and of symbols in one section, the writer in two.
+    if !builder.sections.iter().any(|section| matches!(section.data, SectionData::SectionString)) {
+        let names = builder.sections.add();
+        names.name = b".shstrtab".as_slice().into();
+        names.sh_type = SHT_STRTAB;
+        names.sh_addralign = 1;
+        names.data = SectionData::SectionString;
+    }
+    builder.set_section_sizes();
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
+}
+
+/// Returns whether no loader reads a section: DWARF, and the relocations of BTF, which only a linker
+/// of several objects needs.
+fn is_superfluous(name: &[u8]) -> bool {
+    [&b".debug_"[..], b".rel.debug_", b".rel.BTF"].iter().any(|start| name.starts_with(start))
+}
+
 /// Checks that an object has what the loader and the kernel want, and no way to a panic.
 pub fn check(path: &Path) -> Result<()> {
     let data = fs::read(path).with_context(|| path.display().to_string())?;
@@ -59,6 +108,39 @@ pub fn check(path: &Path) -> Result<()> {
         bail!("{}: {}", path.display(), faults.join("; "));
     }
     Ok(())
+}
+
+/// The rehearsal's programs. Two are of one type, and so lie in one section.
+const REHEARSAL: [&str; 5] = ["learn_cookie", "peer_name4", "peer_name6", "rehearse4", "rehearse6"];
+
+/// Checks the same of the rehearsal's object, whose maps are defined in BTF.
+pub fn check_rehearsal(path: &Path) -> Result<()> {
+    let data = fs::read(path).with_context(|| path.display().to_string())?;
+    let faults = rehearsal_faults(&data).with_context(|| path.display().to_string())?;
+    if !faults.is_empty() {
+        bail!("{}: {}", path.display(), faults.join("; "));
+    }
+    Ok(())
+}
+
+/// Returns what is wrong with the rehearsal's object.
+fn rehearsal_faults(data: &[u8]) -> Result<Vec<String>> {
+    let file = File::parse(data)?;
+    let mut faults = in_symbols(&file)?;
+    // It has none: its endpoints are in a map.
+    faults.retain(|fault| !fault.starts_with("no global"));
+    faults.extend(unresolved_calls(&file)?);
+    for name in REHEARSAL {
+        let is_there =
+            file.symbols().any(|symbol| symbol.is_definition() && symbol.name() == Ok(name));
+        if !is_there {
+            faults.push(format!("no program {name}"));
+        }
+    }
+    if section(&file, "license")? != Some(LICENSE) {
+        faults.push("the licence is not Dual MIT/GPL".to_owned());
+    }
+    Ok(faults)
 }
 
 /// Returns what is wrong with an object.
@@ -75,6 +157,11 @@ fn faults(data: &[u8]) -> Result<Vec<String>> {
     for name in [".BTF", ".BTF.ext"] {
         if !section(&file, name)?.is_some_and(|data| data.starts_with(&BTF)) {
             faults.push(format!("no type information in {name}"));
+        }
+    }
+    for section in file.sections() {
+        if is_superfluous(section.name_bytes()?) {
+            faults.push(format!("a section that no loader reads: {}", section.name()?));
         }
     }
     if section(&file, "license")? != Some(LICENSE) {

@@ -9,12 +9,15 @@ use crate::apt;
 use crate::command;
 use crate::node;
 use crate::python;
+use crate::samples;
 use crate::toolchain::{Compiler, Linker, Pins, Toolchain};
 use crate::workspace::Workspace;
 
 /// The programs that the end-to-end tests call, each with Debian's package for it.
-const TEST_PROGRAMS: [(&str, &str); 13] = [
+const TEST_PROGRAMS: [(&str, &str); 26] = [
     ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
+    ("iptables", "iptables"),
     ("curl", "curl"),
     ("wget", "wget"),
     ("perl", "perl"),
@@ -25,24 +28,36 @@ const TEST_PROGRAMS: [(&str, &str); 13] = [
     ("crun", "crun"),
     ("runc", "runc"),
     ("javac", "default-jdk-headless"),
+    ("chromium", "chromium"),
     ("systemctl", "systemd"),
     ("systemd-nspawn", "systemd-container"),
+    ("prometheus", "prometheus"),
+    ("promtool", "prometheus"),
+    ("prometheus-node-exporter", "prometheus-node-exporter"),
+    ("logrotate", "logrotate"),
+    ("tshark", "tshark"),
+    ("capinfos", "wireshark-common"),
+    ("editcap", "wireshark-common"),
+    ("tcpdump", "tcpdump"),
+    ("ssh-keygen", "openssh-client"),
+    ("shellcheck", "shellcheck"),
 ];
 
 /// Debian's packages of clients that the end-to-end tests run: a program of the same name from
 /// elsewhere will not do.
-const TEST_PACKAGES: [&str; 2] = ["awscli", "ruby-aws-sdk-core"];
+const TEST_PACKAGES: [&str; 6] =
+    ["awscli", "ruby-aws-sdk-core", "httpie", "aria2", "netcat-openbsd", "libwww-perl"];
 
 /// Prepares the machine for a build and prints what it found.
 pub fn run(workspace: &Workspace) -> Result<()> {
     let toolchain = toolchain(workspace, false)?;
     let host = command::output(workspace.cargo().arg("--version"))?;
-    println!("host half       {}", host.trim());
+    println!("userspace side       {}", host.trim());
     print!("{toolchain}");
     Ok(())
 }
 
-/// Finds the kernel half's compiler and linker, and installs what is missing of them; of its
+/// Finds the eBPF programs' compiler and linker, and installs what is missing of them; of its
 /// clippy only where a test wants it.
 pub fn toolchain(workspace: &Workspace, with_clippy: bool) -> Result<Toolchain> {
     let pins = Pins::read(&workspace.root)?;
@@ -69,7 +84,7 @@ pub fn toolchain(workspace: &Workspace, with_clippy: bool) -> Result<Toolchain> 
     };
     if with_clippy && !compiler.has_clippy() {
         bail!(
-            "the kernel half's compiler has no clippy: {} is missing",
+            "the eBPF programs' compiler has no clippy: {} is missing",
             compiler.clippy().display()
         );
     }
@@ -84,7 +99,7 @@ pub fn toolchain(workspace: &Workspace, with_clippy: bool) -> Result<Toolchain> 
 fn without_apt(pins: &Pins) -> String {
     let release = &pins.compiler.release;
     format!(
-        "the kernel half needs rustc {release} with its library's source; without Debian's packages: \
+        "the eBPF programs need rustc {release} with its library's source; without Debian's packages: \
          rustup toolchain install {release} --profile minimal --component rust-src,clippy"
     )
 }
@@ -94,7 +109,7 @@ fn install_linker(workspace: &Workspace, pins: &Pins) -> Result<Linker> {
     let tools = workspace.tools();
     let version = &pins.linker.version;
     println!("building bpf-linker {version} on LLVM {}", pins.linker.llvm);
-    command::run(
+    command::quiet(
         workspace
             .cargo()
             .args(["install", "bpf-linker", "--quiet", "--locked", "--force", "--version", version])
@@ -110,14 +125,15 @@ fn install_linker(workspace: &Workspace, pins: &Pins) -> Result<Linker> {
     })
 }
 
-/// Makes sure that formatter and linter of the host half are there.
+/// Makes sure that formatter and linter of the userspace side are there.
 pub fn host_components(workspace: &Workspace) -> Result<()> {
     for component in ["rustfmt", "clippy"] {
         let subcommand = if component == "rustfmt" { "fmt" } else { component };
         if command::output(workspace.cargo().args([subcommand, "--version"])).is_ok() {
             continue;
         }
-        command::run(Command::new("rustup").args(["component", "add", component]))
+        println!("installing Rust's component {component}");
+        command::quiet(Command::new("rustup").args(["component", "add", component]))
             .with_context(|| format!("the tests need Rust's component {component}"))?;
     }
     Ok(())
@@ -138,6 +154,7 @@ pub fn test_clients(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)
     apt::install(&packages)?;
     let mut clients = python::environments(workspace)?;
     clients.push(node::packages(workspace)?);
+    clients.push(samples::folder(workspace)?);
     Ok(clients)
 }
 

@@ -1,7 +1,7 @@
-//! The one place that decides which compiler and which linker build the kernel half.
+//! The one place that decides which compiler and which linker build the eBPF programs.
 //!
 //! `core` is built from source for the bpf target, so three things must match: a rustc, its own
-//! library's source, and a bpf-linker on an LLVM at least as new as that rustc's. `toolchain.toml`
+//! library's source, and a bpf-linker on an LLVM at least as new as that rustc's. `xtask/bpf-toolchain.toml`
 //! pins the pair. The compiler is a rustup toolchain of the pinned release that has the component
 //! `rust-src`, else the one in Debian's packages.
 
@@ -15,11 +15,12 @@ use serde::Deserialize;
 
 use crate::command;
 use crate::elf;
+use crate::workspace::Workspace;
 
-/// The target of the kernel half.
+/// The target of the eBPF programs.
 pub const BPF_TARGET: &str = "bpfel-unknown-none";
 
-/// What `toolchain.toml` says.
+/// What `xtask/bpf-toolchain.toml` says.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pins {
@@ -66,15 +67,15 @@ pub struct DebianPackages {
 }
 
 impl Pins {
-    /// Reads `toolchain.toml` in the workspace's root.
+    /// Reads `xtask/bpf-toolchain.toml`.
     pub fn read(root: &Path) -> Result<Self> {
-        let path = root.join("toolchain.toml");
+        let path = root.join("xtask/bpf-toolchain.toml");
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         toml::from_str(&text).with_context(|| path.display().to_string())
     }
 }
 
-/// A compiler that can build the kernel half.
+/// A compiler that can build the eBPF programs.
 pub struct Compiler {
     /// The folder of rustc, cargo and clippy.
     bin: PathBuf,
@@ -91,7 +92,8 @@ impl Compiler {
     ///
     /// # Errors
     ///
-    /// There is none that matches: the error says what is wrong with the nearest one.
+    /// Returns an error if there is none that matches: the error says what is wrong with the
+    /// nearest one.
     pub fn find(pins: &Pins) -> Result<Self> {
         for (name, sysroot) in rustup_toolchains() {
             // Cheap, and nearly always the end of it: few toolchains have the component.
@@ -228,17 +230,17 @@ impl Toolchain {
         Self { compiler, linker, cpu: pins.linker.cpu }
     }
 
-    /// Returns a `cargo SUBCOMMAND` on the kernel half's programs.
-    pub fn cargo(&self, subcommand: &str, root: &Path, target: &Path) -> Command {
+    /// Returns a `cargo SUBCOMMAND` on the eBPF programs' programs.
+    pub fn cargo(&self, subcommand: &str, workspace: &Workspace, target: &Path) -> Command {
         // Each compiler with its own cargo: -Zbuild-std knows one release of the library. Clippy
-        // is called itself, as cargo would look for it on the path and find the host half's.
+        // is called itself, as cargo would look for it on the path and find the userspace side's.
         let program = if subcommand == "clippy" {
             self.compiler.clippy()
         } else {
             self.compiler.bin.join("cargo")
         };
         // The instruction set by -Ctarget-cpu: rustc hands it on to the linker, which takes one only.
-        let flags = [
+        let mut flags = vec![
             "-Cdebuginfo=2".to_owned(),
             format!("-Clinker={}", self.linker.path.display()),
             "-Clink-arg=--btf".to_owned(),
@@ -247,13 +249,17 @@ impl Toolchain {
             "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
             format!("-Ctarget-cpu={}", self.cpu),
         ];
+        flags.extend(workspace.path_remapping());
         let mut command = self.compiler.command(&program);
         command
-            .current_dir(root)
+            .current_dir(&workspace.root)
             .args([subcommand, "--release", "--locked", "-Zbuild-std=core", "--target", BPF_TARGET])
-            .args(["-p", "imds-audit-ebpf", "--bin", "imds-audit-programs"])
+            .args(["-p", "imds-audit-ebpf", "--bins"])
             .args(["--features", "programs", "--target-dir"])
             .arg(target)
+            // Incremental builds split the crate into codegen units, which changes the inlining:
+            // the verifier then refuses `egress` for its stack.
+            .env("CARGO_INCREMENTAL", "0")
             // Unstable options on a stable compiler: build-std, and the target's own features.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
@@ -267,7 +273,7 @@ impl fmt::Display for Toolchain {
         let origin = compiler.rustup.as_deref().unwrap_or("Debian's packages");
         writeln!(
             formatter,
-            "kernel half     rustc {} (LLVM {}) from {origin}, instruction set {cpu}",
+            "eBPF programs rustc {} (LLVM {}) from {origin}, instruction set {cpu}",
             compiler.release, compiler.llvm
         )?;
         writeln!(

@@ -1,15 +1,16 @@
 //! Proves each supported kernel by booting it.
 
-mod ceilings;
-pub mod clock;
 mod emulator;
 mod guest;
+mod guest_report;
 mod initramfs;
+pub mod instruction_clock;
 mod kernels;
 mod modules;
-mod proofs;
 mod qemu;
-mod verdict;
+mod results;
+mod system;
+mod verifier_limits;
 
 use std::env;
 use std::fs;
@@ -20,21 +21,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::architecture::Architecture;
-use crate::vm::ceilings::Ceilings;
 use crate::vm::emulator::Emulator;
 use crate::vm::guest::Guest;
+use crate::vm::guest_report::Verdict;
 use crate::vm::kernels::Kernel;
-use crate::vm::proofs::Proofs;
-use crate::vm::verdict::Verdict;
+use crate::vm::results::Proofs;
+use crate::vm::verifier_limits::Ceilings;
 use crate::workspace::Workspace;
-
-/// The end-to-end tests of every run, by the beginning of their names: what they are about differs
-/// most from kernel to kernel.
-const OF_EVERY_RUN: &str = "fallbacks::";
 
 /// What is to be proven.
 #[derive(Args)]
@@ -45,54 +42,51 @@ pub struct Options {
     /// The kernels' series, such as 5.10; all of them where none is given.
     #[arg(value_name = "KERNEL")]
     pub kernels: Vec<String>,
-    /// A part of the names of the end-to-end tests that are to run; all where it is not given.
-    #[arg(long, value_name = "PART")]
-    pub test: Option<String>,
-    /// Writes what was proven to xtask/proofs.json, and the README's table of it.
-    #[arg(long, conflicts_with = "test")]
+    /// A part of the names of the end-to-end tests that are to run; all where none is given.
+    #[arg(long = "test", value_name = "PART")]
+    pub tests: Vec<String>,
+    /// Writes what was proven to xtask/baselines/kernel-matrix.json, and the README's table of it.
+    #[arg(long)]
     pub write_table: bool,
-}
-
-impl Options {
-    /// Returns what is proven at every run of all tests: that the programs load within their
-    /// ceilings, attach and read, and do without what a host may lack, on the oldest kernel and the
-    /// newest of this machine's architecture. The other end-to-end tests, minutes a kernel, are left
-    /// to `cargo xtask vm`.
-    ///
-    /// # Errors
-    /// The architecture is none that is supported.
-    pub fn of_every_run() -> Result<Self> {
-        let arch = Architecture::find(env::consts::ARCH).map_err(Error::msg)?;
-        let all: Vec<_> = kernels::claimed(arch).map(|kernel| kernel.series.to_owned()).collect();
-        let kernels = [all.first(), all.last()].into_iter().flatten().cloned().collect();
-        let test = Some(OF_EVERY_RUN.to_owned());
-        Ok(Self { arch, kernels, test, write_table: false })
-    }
+    /// Boots systemd in the machines instead, installs the agent's unit there, and injects faults.
+    #[arg(long, conflicts_with_all = ["tests", "write_table"])]
+    pub systemd: bool,
 }
 
 /// Boots the kernels, and prints a table of what came of it.
 ///
 /// # Errors
-/// A kernel cannot be had, a guest gives no verdict or a bad one, or a ceiling is exceeded.
+/// Returns an error if a kernel cannot be had, a guest gives no verdict or a bad one, or a ceiling
+/// is exceeded.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let kernels = select(options.arch, &options.kernels)?;
     let ceilings = Ceilings::read(&workspace.root)?;
     let folder = workspace.target.join("vm").join(options.arch.debian);
     fs::create_dir_all(&folder)?;
     let emulator = Emulator::find(options.arch, &folder)?;
+    let system = match options.systemd {
+        true => Some(system::unpacked(options.arch, &folder)?),
+        false => None,
+    };
     let guest = Guest::build(workspace, &options.arch.target())?;
 
     let mut failures = Vec::new();
     let mut rows = vec![HEADINGS.map(str::to_owned)];
-    let part = options.test.as_deref();
-    let boot = |kernel: &Kernel| prove(kernel, &emulator, &folder, &guest, part);
+    let boot = |kernel: &Kernel| match &system {
+        Some(system) => prove_system(kernel, &emulator, &folder, &guest, system),
+        None => prove(kernel, &emulator, &folder, &guest, &options.tests),
+    };
     for (kernel, proof) in kernels.iter().zip(prove_all(&kernels, boot)) {
         match proof.verdict {
             Ok(verdict) => {
                 let faults = faults(kernel, options.arch, &verdict, &ceilings);
                 if options.write_table && faults.is_empty() {
                     let mut proofs = Proofs::read(&workspace.root)?;
-                    proofs.insert(options.arch, kernel, proofs::Proof::of(&verdict)?);
+                    proofs.insert(
+                        options.arch,
+                        kernel,
+                        results::Proof::of(&verdict, &options.tests)?,
+                    );
                     proofs.write(&workspace.root)?;
                 }
                 failures.extend(faults);
@@ -163,13 +157,33 @@ fn prove(
     emulator: &Emulator,
     folder: &Path,
     guest: &Guest,
-    part: Option<&str>,
+    parts: &[String],
 ) -> Result<Verdict> {
     let image = kernels::image(kernel, emulator.architecture, folder)?;
     let modules = modules::read(&kernels::unpacked(kernel, folder))?;
     let initramfs = folder.join(format!("initramfs-{}", kernel.series));
-    guest.pack(&modules, part, &initramfs)?;
-    qemu::run(emulator, &image, &initramfs, &folder.join(format!("console-{}", kernel.series)))
+    guest.pack(&modules, parts, &initramfs)?;
+    let options = kernel.options;
+    let start = qemu::Start { initramfs: &initramfs, memory: "768", options, command_line: "" };
+    qemu::run(emulator, &image, &start, &folder.join(format!("console-{}", kernel.series)))
+}
+
+/// Boots a kernel with systemd as the first process.
+fn prove_system(
+    kernel: &Kernel,
+    emulator: &Emulator,
+    folder: &Path,
+    guest: &Guest,
+    system: &Path,
+) -> Result<Verdict> {
+    let image = kernels::image(kernel, emulator.architecture, folder)?;
+    let modules = modules::read(&kernels::unpacked(kernel, folder))?;
+    let initramfs = folder.join(format!("initramfs-systemd-{}", kernel.series));
+    guest.pack_system(&modules, system, &initramfs)?;
+    let (options, command_line) = (kernel.options, system::COMMAND_LINE);
+    let start = qemu::Start { initramfs: &initramfs, memory: "1536", options, command_line };
+    let console = folder.join(format!("console-systemd-{}", kernel.series));
+    qemu::run(emulator, &image, &start, &console)
 }
 
 /// Returns what is wrong with a verdict.

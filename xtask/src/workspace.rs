@@ -1,7 +1,8 @@
-//! Where things lie in the source tree.
+//! Paths in the source tree.
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -36,6 +37,15 @@ impl Workspace {
         command
     }
 
+    /// Returns the compiler's options that keep this machine's paths out of what it makes.
+    pub fn path_remapping(&self) -> Vec<String> {
+        let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+        let mut options = vec![format!("--remap-path-prefix={}=/imds-audit", self.root.display())];
+        options.extend(home.map(|home| format!("--remap-path-prefix={}=/cargo", home.display())));
+        options
+    }
+
     /// Returns the folder of the tools that the project installs for itself.
     pub fn tools(&self) -> PathBuf {
         self.target.join("tools")
@@ -45,4 +55,16 @@ impl Workspace {
 /// Returns the cargo that runs this program.
 fn host_cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"))
+}
+
+/// Writes a file, and makes its folder where that is missing. Returns its path.
+///
+/// # Errors
+/// Returns the error of the system, with the path.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    fs::write(path, bytes).with_context(|| path.display().to_string())?;
+    Ok(path.to_path_buf())
 }

@@ -1,97 +1,97 @@
-//! Joins what was requested with who requested it.
+//! Poll-style state machine that joins requests with the processes that made them.
 
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
-use imds_audit_ebpf::COMM_LENGTH;
+use imds_audit_ebpf::{COMM_LENGTH, ProcessKey, Task};
+use lru::LruCache;
 
-use super::address;
-use super::advice::Advice;
-use super::build::{self, Answer, Head, Seen, Way};
-use super::class::Class;
-use super::diagnosis::{Diagnostician, ProcessKey};
-use super::event::{
-    Body, Connection, ConnectionEvent, ConnectionFate, Event, RequestEvent, Time, UnknownReason,
+use super::attribution::{Actor, AttributionTable};
+use super::clock::Clock;
+use super::connection_fold::{ConnectionFolder, FoldKey};
+use super::describe::{self, Describer, ProcessPart};
+use super::held::{Attributed, HeldEvents};
+use super::process_cache::ProcessPartCache;
+use super::relays::RelayMatcher;
+use super::unowned::UnownedEvents;
+use crate::classify::Traits;
+use crate::diagnose::{DiagnosisTracker, Facts, ProcessInstance, advise};
+use crate::event::{
+    self, Attribution, Body, Class, Event, Loss, LossUnit, RelayPart, RequestEvent,
 };
-use super::people::{Actor, People};
-use super::portraits::Portraits;
-use super::redact::Known;
-use super::token::TokenHasher;
 use crate::flow::{
-    ConnectionId, Counters, Ends, Exchange, Fate, Finding, Left, Limits, Request, Response,
-    Segment, Timestamp, Tracker, Unreadable, Unused,
+    Exchange, FlowCounters, FlowEvent, IdleConnection, Limits, Request, Response, Tracker,
+    WaitingRequest,
 };
 use crate::process::Process;
+use crate::redact::Known;
+use crate::segment::{ConnectionId, EndpointPair, Segment, Timestamp};
 
-/// How a record's time becomes a time of day.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    /// What is added to nanoseconds since boot to get nanoseconds since 1970.
-    pub offset: i128,
-}
-
-impl Clock {
-    /// Returns the time of day of a point in time; the nearest one that can be told.
-    pub fn time(self, timestamp: Timestamp) -> Time {
-        let nanoseconds = i128::from(timestamp.0).saturating_add(self.offset);
-        Time(jiff::Timestamp::from_nanosecond(nanoseconds).unwrap_or(if nanoseconds < 0 {
-            jiff::Timestamp::MIN
-        } else {
-            jiff::Timestamp::MAX
-        }))
-    }
-}
+/// The descriptions that are kept of a capture's tasks.
+const MAX_DESCRIBED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
 /// Turns segments and processes into events.
 ///
-/// It does no I/O and has no clock: time comes with the records, what is known of a process with
-/// the process.
+/// It does no I/O and has no clock: time comes with the records, and what is known of a process
+/// with the process. After each call of a `handle_…` method, or of [`Self::finish`], drain
+/// [`Self::poll_event`].
 pub struct Auditor {
     tracker: Tracker,
-    people: People,
-    portraits: Portraits,
-    hasher: TokenHasher,
-    diagnostician: Diagnostician,
-    clock: Clock,
-    /// The host's network namespace.
-    host_netns: Option<u32>,
-    findings: Vec<Finding>,
+    attribution: AttributionTable,
+    process_parts: ProcessPartCache,
+    describer: Describer,
+    diagnosis: DiagnosisTracker,
+    relays: RelayMatcher,
+    connections: ConnectionFolder,
+    unowned: UnownedEvents,
+    held: HeldEvents,
+    /// The processes of tasks as a capture describes them, in place of snapshots.
+    described: LruCache<Task, Arc<event::Process>>,
+    events: VecDeque<Event>,
 }
 
 impl Auditor {
     /// Creates an auditor that follows no more than `limits` allow.
     pub fn new(limits: Limits, clock: Clock) -> Self {
-        let most = NonZeroUsize::new(limits.connections).unwrap_or(NonZeroUsize::MIN);
+        // A connection that the tracker gave up without seeing its end may be used again.
+        let connections = limits.connections.saturating_add(limits.ended);
         Self {
             tracker: Tracker::new(limits),
-            people: People::new(most),
-            portraits: Portraits::default(),
-            hasher: TokenHasher::new(),
-            diagnostician: Diagnostician::default(),
-            clock,
-            host_netns: None,
-            findings: Vec::new(),
+            attribution: AttributionTable::new(connections),
+            process_parts: ProcessPartCache::default(),
+            describer: Describer::new(clock),
+            diagnosis: DiagnosisTracker::default(),
+            relays: RelayMatcher::default(),
+            connections: ConnectionFolder::default(),
+            unowned: UnownedEvents::default(),
+            held: HeldEvents::default(),
+            described: LruCache::new(MAX_DESCRIBED),
+            events: VecDeque::new(),
         }
     }
 
-    /// Sets how times are told from here on; the time of day may be set while the audit runs.
+    /// Returns the next event; `None` once all are taken.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+    /// Sets the clock from here on: the time of day may be set while the audit runs.
     pub fn set_clock(&mut self, clock: Clock) {
-        self.clock = clock;
+        self.describer.clock = clock;
     }
 
     /// Sets which network namespace is the host's, which tells who is behind a hop.
     pub fn set_host_netns(&mut self, netns: Option<u32>) {
-        self.host_netns = netns;
+        self.describer.host_netns = netns;
     }
 
-    /// Returns how times are told.
+    /// Returns the clock.
     pub fn clock(&self) -> Clock {
-        self.clock
+        self.describer.clock
     }
 
-    /// Returns what the flow station could not see as it was.
-    pub fn counters(&self) -> Counters {
+    /// Returns the counts of what the tracker could not observe as it was.
+    pub fn counters(&self) -> FlowCounters {
         self.tracker.counters()
     }
 
@@ -100,196 +100,352 @@ impl Auditor {
         self.tracker.held()
     }
 
+    /// Returns about how many bytes the processes take that are kept.
+    pub fn process_bytes(&self) -> usize {
+        self.attribution.process_bytes()
+    }
+
     /// Returns how many processes and programs the diagnosis has forgotten.
     pub const fn forgotten(&self) -> u64 {
-        self.diagnostician.forgotten()
+        self.diagnosis.evicted()
     }
 
-    /// Returns when [`expire`](Self::expire) is due.
+    /// Returns when [`Self::handle_timeout`] is due.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.tracker.next_deadline()
+        let deadlines = [self.tracker.next_deadline(), self.connections.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
-    /// Takes a process that opened a connection.
-    pub fn connected(
+    /// Returns the processes whose snapshot is wanted again since the last call.
+    pub fn take_forgotten(&mut self) -> Vec<ProcessKey> {
+        self.attribution.take_forgotten()
+    }
+
+    /// Returns the losses of attribution since the last call: processes whose requests were
+    /// reported with the pid and the thread's name only, each process once.
+    pub fn take_losses(&mut self) -> Vec<Loss> {
+        let (named, unnamed) = self.attribution.take_unattributed();
+        let loss = |count, process| Loss {
+            reason: "attribution".into(),
+            what: LossUnit::Processes,
+            count,
+            process,
+        };
+        let named = named
+            .into_iter()
+            .map(|(task, comm)| loss(1, Some(describe::loss_process(task.pid, &comm))));
+        let mut losses: Vec<Loss> =
+            named.chain((unnamed > 0).then(|| loss(unnamed, None))).collect();
+        let count = self.held.take_overflows();
+        if count > 0 {
+            let what = LossUnit::Processes;
+            losses.push(Loss { reason: "procfs".into(), what, count, process: None });
+        }
+        losses
+    }
+
+    /// Takes the snapshot of a process, taken at `time`. It must come before the connection or the
+    /// segment that it belongs to.
+    pub fn handle_snapshot(&mut self, time: Timestamp, process: Arc<Process>) {
+        self.attribution.on_snapshot(time, process);
+    }
+
+    /// Takes an attempt to connect, with the thread that makes it and the thread's name.
+    pub fn handle_connect(
         &mut self,
         connection: ConnectionId,
-        ends: Ends,
+        ends: EndpointPair,
         time: Timestamp,
-        process: Arc<Process>,
-        sink: &mut impl FnMut(Event),
+        task: Task,
+        comm: [u8; COMM_LENGTH],
     ) {
-        let mut findings = std::mem::take(&mut self.findings);
-        self.tracker.opened(connection, ends, time, &mut |finding| findings.push(finding));
-        // What it ended belongs to whoever opened it before.
-        self.hand_out(findings, sink);
-        self.people.connected(connection, process);
+        self.tracker.handle_connect(connection, ends, time);
+        // Exchanges flushed by the reconnect belong to the previous owner, so emit them before
+        // updating the table.
+        self.drain();
+        self.attribution.on_connect(connection, task, comm);
     }
 
-    /// Takes a process that wrote to a connection that it, or its program, had not opened.
-    pub fn wrote(&mut self, connection: ConnectionId, process: Arc<Process>) {
-        self.people.wrote(connection, process);
+    /// Takes the process of a task as a capture describes it, before the segment that it belongs to.
+    pub fn handle_description(&mut self, task: Task, process: Arc<event::Process>) {
+        if self.described.peek(&task).is_none_or(|known| *known != process) {
+            self.described.put(task, process);
+        }
+    }
+
+    /// Takes the thread that opened a connection that a capture shows, at or after its first packet.
+    pub fn handle_connector(
+        &mut self,
+        connection: ConnectionId,
+        task: Task,
+        comm: [u8; COMM_LENGTH],
+    ) {
+        self.attribution.on_connect(connection, task, comm);
+    }
+
+    /// Takes the process that holds the socket of a connection that a capture shows.
+    pub(crate) fn handle_captured_owner(
+        &mut self,
+        connection: ConnectionId,
+        task: Task,
+        comm: [u8; COMM_LENGTH],
+    ) {
+        self.attribution.on_owner(connection, task, comm);
+    }
+
+    /// Holds what is observed of a connection until [`Self::handle_owner`] says who owns it.
+    pub fn await_owner(&mut self, connection: ConnectionId) {
+        self.unowned.hold(connection);
+    }
+
+    /// Takes the process that owns a connection's socket, `None` where it was not found; process 0
+    /// where its cgroup was. Its snapshot must come before.
+    pub fn handle_owner(
+        &mut self,
+        connection: ConnectionId,
+        owner: Option<(Task, [u8; COMM_LENGTH])>,
+    ) {
+        if let Some((task, comm)) = owner {
+            self.attribution.on_owner(connection, task, comm);
+        }
+        for event in self.unowned.release(connection) {
+            self.take(event);
+        }
+        self.forget_if_ended(connection);
+    }
+
+    /// Takes the fuller description of a process that was pending.
+    pub fn handle_process(&mut self, process: &Arc<Process>) {
+        self.attribution.complete(process);
+        for event in self.held.take(process) {
+            self.describe(event);
+        }
     }
 
     /// Takes a segment, with the name of the thread that sent it where it names its writer.
-    pub fn segment(
-        &mut self,
-        segment: &Segment<'_>,
-        comm: [u8; COMM_LENGTH],
-        sink: &mut impl FnMut(Event),
-    ) {
+    pub fn handle_segment(&mut self, segment: &Segment<'_>, comm: [u8; COMM_LENGTH]) {
         if let Some(task) = segment.writer {
-            self.people.sent(segment.connection, task, comm);
+            self.attribution.on_send(segment.connection, task, comm);
         }
-        let mut findings = std::mem::take(&mut self.findings);
-        self.tracker.segment(segment, &mut |finding| findings.push(finding));
-        self.hand_out(findings, sink);
-        self.forget_unless_followed(segment.connection);
+        self.tracker.handle_segment(segment);
+        self.drain();
+        self.forget_if_ended(segment.connection);
     }
 
     /// Takes note that records were lost.
-    pub fn lost(&mut self) {
-        self.tracker.lost();
+    pub fn handle_loss(&mut self) {
+        self.tracker.handle_loss();
     }
 
-    /// Hands out what is due.
-    pub fn expire(&mut self, now: Timestamp, sink: &mut impl FnMut(Event)) {
-        let mut findings = std::mem::take(&mut self.findings);
-        self.tracker.expire(now, &mut |finding| findings.push(finding));
-        self.hand_out(findings, sink);
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.tracker.handle_timeout(now);
+        self.drain();
+        self.connections.handle_timeout(now);
+        self.drain_connections();
     }
 
-    /// Ends the audit: hands out everything that is still open.
-    pub fn finish(&mut self, now: Timestamp, sink: &mut impl FnMut(Event)) {
-        let mut findings = std::mem::take(&mut self.findings);
-        self.tracker.finish(now, &mut |finding| findings.push(finding));
-        self.hand_out(findings, sink);
-    }
-
-    fn hand_out(&mut self, mut findings: Vec<Finding>, sink: &mut impl FnMut(Event)) {
-        for finding in findings.drain(..) {
-            let connection = match &finding {
-                Finding::Left(left) => {
-                    self.left(left);
-                    left.connection
-                }
-                Finding::Exchange(exchange) => {
-                    sink(self.exchange(exchange));
-                    exchange.connection
-                }
-                Finding::Unused(unused) => {
-                    sink(self.unused(unused));
-                    unused.connection
-                }
-            };
-            self.forget_unless_followed(connection);
+    /// Ends the audit: emits everything that is still open.
+    pub fn finish(&mut self, now: Timestamp) {
+        self.tracker.finish(now);
+        self.drain();
+        for event in self.unowned.release_all() {
+            self.take(event);
         }
-        self.findings = findings;
+        for event in self.held.take_all() {
+            self.describe(event);
+        }
+        self.connections.finish();
+        self.drain_connections();
     }
 
-    fn forget_unless_followed(&mut self, connection: ConnectionId) {
-        if !self.tracker.follows(connection) {
-            self.people.forget(connection);
+    /// Turns the tracker's events into events of the audit.
+    ///
+    /// A connection that ended is forgotten once the last of its requests is described.
+    fn drain(&mut self) {
+        let mut connections = Vec::new();
+        while let Some(event) = self.tracker.poll_event() {
+            for event in self.unowned.push(event) {
+                let connection = self.take(event);
+                if connections.last() != Some(&connection) {
+                    connections.push(connection);
+                }
+            }
+        }
+        for connection in connections {
+            self.forget_if_ended(connection);
         }
     }
 
-    fn exchange(&mut self, exchange: &Exchange) -> Event {
+    /// Takes an observation whose connection's owner is known, or is not looked for. Returns the
+    /// connection.
+    fn take(&mut self, event: FlowEvent) -> ConnectionId {
+        let (connection, event) = self.attribute(event);
+        if event.is_pending() {
+            for event in self.held.push(event) {
+                self.describe(event);
+            }
+        } else {
+            self.describe(event);
+        }
+        connection
+    }
+
+    fn forget_if_ended(&mut self, connection: ConnectionId) {
+        if self.tracker.has_ended(connection) && !self.unowned.awaits(connection) {
+            self.attribution.forget(connection);
+        }
+    }
+
+    /// Finds the process that an observation belongs to.
+    fn attribute(&mut self, event: FlowEvent) -> (ConnectionId, Attributed) {
+        let table = &mut self.attribution;
+        let (connection, (attribution, actor)) = match &event {
+            FlowEvent::RequestWaiting(WaitingRequest { connection, request, .. })
+            | FlowEvent::Exchange(Exchange { connection, request, .. }) => {
+                (*connection, table.attribute_request(*connection, request))
+            }
+            FlowEvent::IdleConnection(idle) => {
+                (idle.connection, table.attribute_connect(idle.connection, idle.opened))
+            }
+        };
+        (connection, Attributed { event, attribution, actor })
+    }
+
+    /// Turns an observation into an event of the audit.
+    fn describe(&mut self, observed: Attributed) {
+        let Attributed { event, attribution, actor } = observed;
+        match event {
+            FlowEvent::RequestWaiting(waiting) => self.token_pending(&waiting, attribution, actor),
+            FlowEvent::Exchange(exchange) => {
+                let event = self.exchange(&exchange, attribution, actor);
+                self.events.push_back(event);
+            }
+            FlowEvent::IdleConnection(idle) => self.idle(&idle, attribution, actor),
+        }
+    }
+
+    fn exchange(
+        &mut self,
+        exchange: &Exchange,
+        attribution: Attribution,
+        actor: Option<Actor>,
+    ) -> Event {
         let Exchange { connection, ends, request, response } = exchange;
-        let (mut event, process) = self.request(*connection, ends, request, response);
-        let diagnosis = self.diagnostician.observe(&event, process);
-        event.advice = diagnosis.map(|diagnosis| Advice::new(diagnosis, &event));
+        let (mut event, process) = self.request(attribution, actor, ends, request, response);
+        let waiting = self.tracker.waiting();
+        event.relay = self.relays.part(&event, *connection, ends, request, waiting);
+        let traits = traits(request, &event);
+        let facts = Facts {
+            process,
+            started: request.started,
+            traits: &traits,
+            is_closed_by_service: matches!(response, Response::None { by_service: true, .. }),
+        };
+        let diagnosis = self.diagnosis.observe(&event, &facts);
+        // The request that a relay repeats has its advice with its own event.
+        if event.relay != Some(RelayPart::Repetition) {
+            event.advice = diagnosis.map(|diagnosis| advise(&diagnosis, &event));
+        }
         Event::from(Body::from(event))
     }
 
-    /// Takes a token request that its caller no longer waits for as one without an answer, until
-    /// its exchange says what came of it: the answer that a hop limit keeps away never comes, nor
-    /// does the end of the connection, and the fall-back comes first.
-    fn left(&mut self, left: &Left) {
-        let silence = Response::None { time: left.request.started };
-        let (event, process) = self.request(left.connection, &left.ends, &left.request, &silence);
-        if event.imds.class == Class::V2Token {
-            self.diagnostician.observe(&event, process);
-        }
+    /// Treats a token request as unanswered while it waits; the final exchange corrects it. A
+    /// response dropped by the hop limit never arrives, and the fallback to IMDSv1 comes first.
+    fn token_pending(
+        &mut self,
+        waiting: &WaitingRequest,
+        attribution: Attribution,
+        actor: Option<Actor>,
+    ) {
+        let WaitingRequest { connection: _, ends, request } = waiting;
+        let silence = Response::None { time: request.started, by_service: false };
+        let (event, process) = self.request(attribution, actor, ends, request, &silence);
+        let traits = traits(request, &event);
+        let facts = Facts {
+            process,
+            started: request.started,
+            traits: &traits,
+            is_closed_by_service: false,
+        };
+        self.diagnosis.token_pending(&event, &facts);
     }
 
-    /// Makes the event of a request, without advice, and says which process made it.
+    /// Builds the event of a request, without advice. Returns it with the process that made it.
     fn request(
         &mut self,
-        connection: ConnectionId,
-        ends: &Ends,
+        attribution: Attribution,
+        actor: Option<Actor>,
+        ends: &EndpointPair,
         request: &Request,
         response: &Response,
-    ) -> (RequestEvent, Option<ProcessKey>) {
-        let Request { started, head, .. } = request;
-        let (attribution, actor) = self.people.author(connection, request);
-        let headers: Vec<(&[u8], &[u8])> =
-            head.iter().flat_map(crate::flow::RequestHead::headers).collect();
-        let (answer, answered) = match response {
-            Response::Answered { time, head, ttl } => {
-                (Answer::Status { status: head.status(), ttl: *ttl }, Some(*time))
-            }
-            Response::None { time } => (Answer::Nothing, Some(*time)),
-            Response::Unobserved => (Answer::Unobserved, None),
+    ) -> (RequestEvent, Option<ProcessInstance>) {
+        let secrets = describe::secrets(request);
+        let clock = self.describer.clock;
+        let part = self.part(actor.as_ref(), attribution, clock, &secrets);
+        let event = self.describer.request(ends, request, response, part, &secrets);
+        let instance = |Actor { task, .. }: Actor| ProcessInstance {
+            pid: task.pid,
+            start_time: task.start_time,
         };
-        let seen = Seen {
-            time: self.clock.time(*started),
-            way: self.way(ends),
-            head: match head {
-                Ok(head) => {
-                    Ok(Head { method: head.method(), target: head.target(), headers: &headers })
-                }
-                Err(why) => Err(reason(*why)),
-            },
-            answer,
-            duration: answered.map(|time| since(*started, time)),
-        };
-        let (portraits, clock) = (&mut self.portraits, self.clock);
-        let who = |known: &Known<'_>| portraits.of(actor.as_ref(), attribution, clock, known);
-        let event = build::request(&seen, who, &self.hasher);
-        (event, actor.map(|Actor { task, .. }| (task.pid, task.start_time)))
+        (event, actor.filter(|actor| actor.task.pid != 0).map(instance))
     }
 
-    fn unused(&mut self, unused: &Unused) -> Event {
-        let (attribution, actor) = self.people.opener(unused.connection);
-        let event = ConnectionEvent {
-            time: self.clock.time(unused.opened),
-            connection: Connection {
-                endpoint: address::text(unused.ends.endpoint),
-                fate: match unused.fate {
-                    Fate::Accepted => ConnectionFate::Accepted,
-                    Fate::Refused => ConnectionFate::Refused,
-                    Fate::Unanswered => ConnectionFate::Unanswered,
-                    Fate::Unobserved => ConnectionFate::Unobserved,
-                },
-                duration_us: Some(build::microseconds(since(unused.opened, unused.ended))),
-            },
-            network: build::network(&self.way(&unused.ends), None),
-            process: self.portraits.of(actor.as_ref(), attribution, self.clock, &Known::default()),
+    fn idle(&mut self, idle: &IdleConnection, attribution: Attribution, actor: Option<Actor>) {
+        let (clock, secrets) = (self.describer.clock, Known::default());
+        let part = self.part(actor.as_ref(), attribution, clock, &secrets);
+        let key = FoldKey {
+            process: actor.map(|actor| actor.task.process()),
+            endpoint: idle.ends.endpoint,
+            result: idle.result,
+            netns: idle.ends.netns,
         };
-        Event::from(Body::from(event))
+        let event = self.describer.connection(idle, part.process);
+        self.connections.add(key, event, idle.ended);
+        self.drain_connections();
     }
 
-    fn way(&self, ends: &Ends) -> Way {
-        Way {
-            source: ends.source,
-            endpoint: ends.endpoint,
-            mapped: ends.mapped,
-            netns: ends.netns,
-            host_network: ends.netns.zip(self.host_netns).map(|(caller, host)| caller == host),
+    /// Describes the process of a task at a time, without these secrets. Returns whether a fuller
+    /// description follows.
+    pub(crate) fn process_of(
+        &mut self,
+        task: Task,
+        comm: [u8; COMM_LENGTH],
+        time: Timestamp,
+        secrets: &Known<'_>,
+    ) -> (Arc<event::Process>, bool) {
+        let process = self.attribution.find(task, time);
+        let is_pending = process.as_ref().is_some_and(|process| process.is_pending);
+        let actor = Actor { task, comm, process };
+        let clock = self.describer.clock;
+        let part = self.process_parts.get(Some(&actor), Attribution::Writer, clock, secrets);
+        (part.process, is_pending)
+    }
+
+    fn part(
+        &mut self,
+        actor: Option<&Actor>,
+        attribution: Attribution,
+        clock: Clock,
+        secrets: &Known<'_>,
+    ) -> ProcessPart {
+        match actor.and_then(|actor| self.described.get(&actor.task)) {
+            Some(process) => ProcessPart::of_described(process, attribution),
+            None => self.process_parts.get(actor, attribution, clock, secrets),
+        }
+    }
+
+    fn drain_connections(&mut self) {
+        while let Some(event) = self.connections.poll_event() {
+            self.events.push_back(Event::from(Body::from(event)));
         }
     }
 }
 
-fn since(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::from_nanos(to.0.saturating_sub(from.0))
-}
-
-fn reason(why: Unreadable) -> UnknownReason {
-    match why {
-        Unreadable::NotHttp => UnknownReason::NotHttp,
-        Unreadable::Cut => UnknownReason::Cut,
-        Unreadable::Lost => UnknownReason::Lost,
-        Unreadable::TooLong => UnknownReason::TooLong,
-        Unreadable::Urgent => UnknownReason::Urgent,
+/// Returns the peculiarities of a request that a diagnosis may need.
+fn traits(request: &Request, event: &RequestEvent) -> Traits {
+    match (&request.head, event.imds.class) {
+        (Ok(head), Class::V1 | Class::V2Token) => Traits::of(head.target(), head.headers()),
+        _ => Traits::default(),
     }
 }

@@ -1,23 +1,26 @@
-//! Classifies an exchange, joins it with its process and diagnoses its caller.
+//! Joins an exchange with its process and builds an event of both.
 //!
 //! Pure: no I/O, and no clock but the times that come with its input. Everything that leaves
 //! this module for an output has been redacted and bounded here.
 
-mod address;
-pub mod advice;
-pub mod auditor;
-pub mod build;
-pub mod class;
-pub mod client;
-pub mod diagnosis;
-pub mod event;
-mod lend;
-pub mod limit;
-pub mod path;
-pub mod people;
-mod portraits;
-pub mod redact;
-pub mod token;
+pub(crate) mod attribution;
+pub(crate) mod auditor;
+pub(crate) mod clock;
+mod connection_fold;
+pub(crate) mod describe;
+mod held;
+mod process_cache;
+mod relays;
+mod sanitizer;
+mod segmented_lru;
+pub(crate) mod token;
+mod unowned;
 
 #[cfg(test)]
-mod misread;
+mod attribution_laws;
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod flood_laws;
+#[cfg(test)]
+mod misclassification;

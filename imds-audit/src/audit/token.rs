@@ -1,10 +1,8 @@
-//! Makes a token recognisable without keeping it.
+//! Keyed hashes of tokens: a token is recognised without being kept.
 
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
-use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use crate::event::TokenHash;
 
 /// Hashes tokens with a key that is new at each start and never leaves memory.
 ///
@@ -12,43 +10,20 @@ use serde::{Serialize, Serializer};
 /// one token used by two processes; hashes of two runs cannot be compared. The hash is keyed
 /// SipHash-1-3, 64 bits: nobody without the key can test a guess.
 #[derive(Debug, Default)]
-pub struct TokenHasher {
+pub(crate) struct TokenHasher {
     key: RandomState,
 }
 
 impl TokenHasher {
-    /// Makes a hasher with a fresh random key.
-    pub fn new() -> Self {
+    /// Creates a hasher with a fresh random key.
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Returns the hash of a token, whitespace around it ignored; none for an empty token.
-    pub fn hash(&self, token: &[u8]) -> Option<TokenHash> {
+    /// Returns the hash of a token without the whitespace around it; `None` for an empty token.
+    pub(crate) fn hash(&self, token: &[u8]) -> Option<TokenHash> {
         let token = token.trim_ascii();
         (!token.is_empty()).then(|| TokenHash(self.key.hash_one(token)))
-    }
-}
-
-/// A token's hash, 16 hexadecimal digits in an event.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, JsonSchema)]
-#[schemars(with = "String")]
-pub struct TokenHash(u64);
-
-impl fmt::Display for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for TokenHash {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

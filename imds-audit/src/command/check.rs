@@ -1,10 +1,12 @@
 //! `check`: tells what this host allows, what is missing, what that costs and what to do.
 
+mod finding;
+mod guests;
 mod host;
-mod item;
-mod page;
+mod packet;
 mod programs;
 mod rights;
+mod text;
 mod verdict;
 
 #[cfg(test)]
@@ -15,12 +17,16 @@ use std::io::{self, Write};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::Exit;
-use super::cli::default_endpoints;
-use crate::probe::host::{CgroupRoot, Host, Rights, is_initial_user_namespace};
-use crate::probe::is_built;
-use crate::probe::loader::{Options, resolve_offsets};
-use item::{Item, Status};
+use super::ExitStatus;
+use super::roots::RootArguments;
+use crate::pipeline::endpoints::default_endpoints;
+use crate::pipeline::origin;
+use crate::process::Roots;
+use crate::source::ebpf::host::{CgroupRoot, Host, Rights, is_initial_user_namespace};
+use crate::source::ebpf::is_built;
+use crate::source::ebpf::loader::{Options, resolve_offsets};
+use crate::source::packet::PacketSource;
+use finding::{Item, Status};
 use rights::Ways;
 use verdict::Verdict;
 
@@ -28,15 +34,19 @@ use verdict::Verdict;
 const SCHEMA: u32 = 1;
 /// The options of `check`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct CheckArguments {
+pub(crate) struct CheckArguments {
     /// Print one JSON object in place of text
     #[arg(long)]
     pub json: bool,
+
+    /// Where the host's file systems are
+    #[command(flatten)]
+    pub roots: RootArguments,
 }
 
 /// What was found.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub(super) struct Report {
     /// The version of this form.
     pub schema: u32,
     /// The host.
@@ -53,13 +63,13 @@ pub struct Report {
 /// in part, and 4 where it cannot.
 ///
 /// # Errors
-/// Where the report cannot be written. A closed pipe is no error.
-pub fn run(arguments: &CheckArguments) -> Result<Exit> {
-    let report = Report::make();
+/// Returns an error if the report cannot be written. A closed pipe is no error.
+pub(super) fn run(arguments: &CheckArguments) -> Result<ExitStatus> {
+    let report = Report::make(&arguments.roots.roots());
     let mut page = if arguments.json {
         serde_json::to_string_pretty(&report).context("cannot render the report")?
     } else {
-        page::render(&report)
+        text::render(&report)
     };
     if !page.ends_with('\n') {
         page.push('\n');
@@ -72,16 +82,19 @@ pub fn run(arguments: &CheckArguments) -> Result<Exit> {
         Ok(()) | Err(_) => {}
     }
     Ok(match report.verdict {
-        Verdict::Full | Verdict::Partial => Exit::Done,
-        Verdict::Impossible => Exit::NotAllowed,
+        Verdict::Full | Verdict::Partial => ExitStatus::Done,
+        Verdict::Impossible => ExitStatus::NotAllowed,
     })
 }
 
 impl Report {
     /// Looks at the host. Programs are loaded and attached for a moment; nothing is left behind.
-    pub fn make() -> Self {
+    pub(super) fn make(roots: &Roots) -> Self {
         let options = Options { endpoints: default_endpoints(), ..Options::default() };
-        let host = Host::read();
+        let mut host = Host::read();
+        if let Some(name) = origin::host_name(roots) {
+            host.name = name;
+        }
         let root = CgroupRoot::find();
         let mut items = vec![build()];
         items.extend(rights::items(Rights::read(), &ways(), root.is_ok()));
@@ -93,15 +106,24 @@ impl Report {
             None => programs::items(&options, &host, root.as_ref().ok()),
         });
         items.push(host::pid_namespace(&host));
-        items.push(host::procfs());
-        items.push(host::cgroup_names(root.as_ref().ok()));
-        let verdict = Verdict::of(&items);
+        items.push(host::procfs(&roots.procfs));
+        let mounted = root.as_ref().ok().and_then(|root| root.path.as_deref());
+        items.push(host::cgroup_names(roots.cgroup.as_deref().or(mounted)));
+        items.push(host::pod_names(&roots.kubelet_logs));
+        items.push(guests::guests(&roots.procfs));
+        let of_ebpf = Verdict::of(&items);
+        let packet = PacketSource::try_open(&options.endpoints);
+        let verdict = match (of_ebpf, &packet) {
+            (Verdict::Impossible, Ok(())) => Verdict::Partial,
+            (verdict, _) => verdict,
+        };
+        items.push(packet::source(of_ebpf, packet));
         Self { schema: SCHEMA, host, verdict, summary: verdict.sentence(&items), items }
     }
 }
 
 fn build() -> Item {
-    const NAME: &str = "kernel-half";
+    const NAME: &str = "ebpf-programs";
     if is_built() {
         return Item::ok(NAME, "in this program");
     }

@@ -2,10 +2,12 @@
 //! live.
 
 mod caller;
-mod cast;
-mod play;
-mod stage;
+mod callers;
+mod networks;
+mod run_callers;
+mod scripts;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,22 +17,23 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::oneshot;
 
-pub use caller::{CallerArguments, call};
+pub(super) use caller::{CallerArguments, call};
 
-use super::cli::{FormatArgument, default_endpoints};
-use super::session::{Session, is_of};
-use super::{Exit, program_name, run};
-use crate::audit::event::{Body, Event, StopReason};
+use super::arguments::FormatArgument;
+use super::{ExitStatus, program_name, run};
+use crate::event::{Body, Event, SourceKind, StopReason};
 use crate::flow::Limits;
-use crate::output::filter::Only;
+use crate::output::filter::EventFilter;
 use crate::output::sink::{Format, Sink};
-use crate::output::text::Look;
+use crate::output::text::TextStyle;
 use crate::output::writer::Writer;
-use crate::probe::host::{Rights, SYS_ADMIN};
-use crate::probe::is_built;
-use crate::probe::loader::{Options, ProbeError};
+use crate::pipeline::endpoints::default_endpoints;
+use crate::pipeline::{Session, is_of, origin, shutdown::Signals};
 use crate::process::Roots;
-use stage::Stage;
+use crate::source::ebpf::host::{Rights, SYS_ADMIN};
+use crate::source::ebpf::is_built;
+use crate::source::ebpf::loader::{EbpfError, Options};
+use networks::DemoNetworks;
 
 /// How long a request waits for a response, in place of half a minute: nobody waits that long to
 /// be shown that none comes. A little less than the last caller's patience.
@@ -42,7 +45,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 Nothing on the host is changed or contacted: the service and its callers live in network
 namespaces of their own, which are gone with the program. Ends with 1 if the audit reported
 another number of requests than the service saw. Needs root.")]
-pub struct DemoArguments {
+pub(crate) struct DemoArguments {
     /// The form of the lines
     #[arg(long, value_enum, default_value_t = FormatArgument::Text)]
     pub format: FormatArgument,
@@ -52,23 +55,26 @@ pub struct DemoArguments {
 /// comparison with what the service saw on standard error.
 ///
 /// # Errors
-/// Where the host does not allow the audit or private networks.
-pub async fn run(arguments: &DemoArguments) -> Result<Exit> {
+/// Returns an error if the host does not allow the audit or private networks.
+pub(super) async fn run(arguments: &DemoArguments) -> Result<ExitStatus> {
     if !is_built() {
-        return Err(ProbeError::NotBuilt.into());
+        return Err(EbpfError::NotBuilt.into());
     }
     if let Some(why) = missing_rights(Rights::read()) {
-        crate::command::tell(format_args!("imds-audit: {why}\n"));
-        return Ok(Exit::NotAllowed);
+        crate::command::print(format_args!("imds-audit: {why}\n"));
+        return Ok(ExitStatus::NotAllowed);
     }
-    let interrupted = run::stop(None)?;
-    let stage = Stage::build()?;
+    let signals = Signals::listen().context("cannot wait for signals")?;
+    let interrupted = signals.until_end(None, &[]);
+    let stage = DemoNetworks::build()?;
     let networks = stage.namespaces();
     let instance = stage.instance();
     let options = Options { endpoints: default_endpoints(), ..Options::default() };
     let limits = Limits { response_timeout: RESPONSE_TIMEOUT, ..Limits::default() };
     let sink = sink(arguments.format)?;
-    let mut session = Session::start_with(&options, &Roots::default(), limits, sink)?;
+    let roots = Roots::default();
+    let origin = origin::of_run(&roots, BTreeMap::new(), SourceKind::Ebpf);
+    let mut session = Session::start_with(&options, &roots, limits, origin, vec![sink])?;
     session.restrict(networks.clone());
     if let Some(instance) = instance {
         session.set_host_netns(instance);
@@ -79,7 +85,7 @@ pub async fn run(arguments: &DemoArguments) -> Result<Exit> {
     let players = thread::Builder::new().name("players".to_owned()).spawn({
         let cancelled = Arc::clone(&cancelled);
         move || {
-            let played = play::all(&stage, &cancelled);
+            let played = run_callers::all(&stage, &cancelled);
             // Nobody listens any more where the audit has ended before.
             done.send(()).ok();
             played.map(|()| stage.requests())
@@ -101,19 +107,19 @@ pub async fn run(arguments: &DemoArguments) -> Result<Exit> {
     cancelled.store(true, Ordering::Relaxed);
     let seen = players.join().map_err(|_| anyhow!("the callers' thread panicked"))?;
     let (ended, seen) = (ended?, seen?);
-    run::tell(&ended);
+    run::print_result(&ended);
     Ok(match ended.reason {
         StopReason::EndOfInput => compare(seen, reported),
-        _ => Exit::Done,
+        _ => ExitStatus::Done,
     })
 }
 
 /// Says whether the audit reported what the service saw.
-fn compare(seen: u64, reported: u64) -> Exit {
-    crate::command::tell(format_args!(
+fn compare(seen: u64, reported: u64) -> ExitStatus {
+    crate::command::print(format_args!(
         "\nservice saw {seen} requests, audit reported {reported}\n"
     ));
-    if seen == reported { Exit::Done } else { Exit::Failed }
+    if seen == reported { ExitStatus::Done } else { ExitStatus::Failed }
 }
 
 /// Says which rights are missing, and the command that has them.
@@ -140,9 +146,9 @@ fn missing_rights(rights: Rights) -> Option<String> {
 fn sink(format: FormatArgument) -> Result<Sink> {
     let format = match format {
         FormatArgument::Json => Format::Json,
-        FormatArgument::Text => Format::Text(Look::of(&io::stdout())),
+        FormatArgument::Text => Format::Text(TextStyle::of(&io::stdout())),
     };
-    Sink::start(format, Only::default(), Writer::stdout()?)
+    Sink::start(format, EventFilter::default(), Writer::stdout())
         .context("cannot start the thread that writes")
 }
 
@@ -152,9 +158,9 @@ mod tests {
 
     #[test]
     fn a_request_too_few_or_too_many_fails() {
-        assert_eq!(compare(3, 3), Exit::Done);
-        assert_eq!(compare(3, 2), Exit::Failed);
-        assert_eq!(compare(3, 4), Exit::Failed);
+        assert_eq!(compare(3, 3), ExitStatus::Done);
+        assert_eq!(compare(3, 2), ExitStatus::Failed);
+        assert_eq!(compare(3, 4), ExitStatus::Failed);
     }
 
     #[test]

@@ -1,62 +1,77 @@
 //! `imds-audit run`: a live audit.
 
-use std::{io, time::Duration};
+use std::{io, path::Path};
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    Exit,
-    cli::{FormatArgument, RunArguments},
-    memory,
-    session::{Ended, Session},
+    ExitStatus,
+    arguments::{FormatArgument, RunArguments},
 };
 use crate::{
-    audit::event::{Body, Event, StopReason},
+    event::{Event, SourceKind},
     output::{
-        filter::Only,
+        destination::Destination,
+        filter::{ClassFilter, EventFilter},
+        log_file::LogFile,
         sink::{Format, Sink},
-        text::Look,
+        text::TextStyle,
         writer::Writer,
     },
-    probe::loader::Options,
+    pipeline::{AuditResult, Session, hardening, origin, shutdown::Signals},
+    source::ebpf::loader::Options,
 };
 
 /// Audits until a signal comes or the time is over, and tells the summary.
 ///
 /// # Errors
-/// Where the output cannot be opened, or the host does not allow the audit.
-pub async fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
-    memory::keep_to_itself();
-    memory::stay_small();
+/// Returns an error if the output cannot be opened, or the host does not allow the audit.
+pub(super) async fn run(arguments: &RunArguments) -> anyhow::Result<ExitStatus> {
+    hardening::disable_core_dumps();
+    hardening::limit_arenas();
     // Before anything is attached, so that no signal ends the program without its summary.
-    let stop = stop(arguments.duration)?;
-    let sink = open_sink(arguments)?;
+    let signals = Signals::listen().context("cannot wait for signals")?;
+    let form = LineForm {
+        format: arguments.format,
+        output: arguments.output.as_deref(),
+        only: arguments.only.as_ref(),
+        seal: arguments.seal,
+    };
+    let Some(sink) = open_sink(form)? else { return Ok(ExitStatus::Usage) };
+    let files: Vec<_> = arguments.output.iter().map(|_| sink.queue().handle()).collect();
+    let stop = signals.until_end(arguments.duration, &files);
     let options = Options {
         endpoints: arguments.endpoints(),
         ring_bytes: arguments.ring_size,
         log_level: if arguments.verbose >= 2 { KERNEL_LOG_LEVEL } else { 0 },
         ..Options::default()
     };
-    let session = Session::start(&options, &arguments.roots(), sink)?;
+    let roots = arguments.roots.roots();
+    let labels = arguments.labels.iter().cloned().collect();
+    let origin = origin::of_run(&roots, labels, SourceKind::Ebpf);
+    let mut session =
+        Session::start_from(arguments.source.choice(), &options, &roots, origin, vec![sink])?;
+    if let Some(interval) = arguments.tally {
+        session.set_tally_interval(interval);
+    }
     let mut is_met = false;
     let watch = |event: &Event| {
-        is_met |= arguments.fail_on.as_ref().is_some_and(|classes| is_request_of(classes, event));
+        is_met |= arguments.fail_on.as_ref().is_some_and(|condition| condition.is_met_by(event));
     };
     let ended = session.run(stop, watch).await?;
-    tell(&ended);
+    print_result(&ended);
     Ok(match (ended.unwritten, is_met) {
-        (1.., _) => Exit::Failed,
-        (0, true) => Exit::Condition,
-        (0, false) => Exit::Done,
+        (1.., _) => ExitStatus::Failed,
+        (0, true) => ExitStatus::Condition,
+        (0, false) => ExitStatus::Done,
     })
 }
 
-/// Tells the summary on standard error.
-pub fn tell(ended: &Ended) {
-    crate::command::tell(format_args!("{}", ended.summary.render(ended.observed)));
+/// Prints the summary on standard error.
+pub(super) fn print_result(ended: &AuditResult) {
+    crate::command::print(format_args!("{}", ended.summary.render(ended.observed)));
     if ended.unwritten > 0 {
-        crate::command::tell(format_args!(
+        crate::command::print(format_args!(
             "{} events could not be written to the output: {}\n",
             ended.unwritten,
             ended.trouble.as_deref().unwrap_or("no reason is known")
@@ -64,42 +79,44 @@ pub fn tell(ended: &Ended) {
     }
 }
 
-/// How much the kernel half logs where it is asked to: `aya_log_common::Level::Debug`.
+/// How much the eBPF programs log where it is asked to: `aya_log_common::Level::Debug`.
 const KERNEL_LOG_LEVEL: u8 = 4;
 
-fn is_request_of(classes: &Only, event: &Event) -> bool {
-    matches!(event.body, Body::Request(_)) && classes.admits(&event.body)
+/// Where the lines go, and in which form.
+pub(super) struct LineForm<'a> {
+    /// The form.
+    pub(super) format: FormatArgument,
+    /// The file; `None` for standard output.
+    pub(super) output: Option<&'a Path>,
+    /// The classes of requests.
+    pub(super) only: Option<&'a ClassFilter>,
+    /// Whether lines are sealed.
+    pub(super) seal: bool,
 }
 
-fn open_sink(arguments: &RunArguments) -> anyhow::Result<Sink> {
-    let writer = match &arguments.output {
-        Some(path) => Writer::open(path)?,
-        None => Writer::stdout()?,
-    };
-    let format = match arguments.format {
+/// Opens the output; `None` if the options contradict each other, which has been said.
+///
+/// # Errors
+/// Returns an error if the output cannot be opened.
+pub(super) fn open_sink(form: LineForm<'_>) -> anyhow::Result<Option<Sink>> {
+    let LineForm { format, output, only, seal } = form;
+    if seal && format != FormatArgument::Json {
+        crate::command::print(format_args!("imds-audit: --seal needs --format json\n"));
+        return Ok(None);
+    }
+    let format = match format {
         FormatArgument::Json => Format::Json,
-        FormatArgument::Text if arguments.output.is_some() => Format::Text(Look::default()),
-        FormatArgument::Text => Format::Text(Look::of(&io::stdout())),
+        FormatArgument::Text if output.is_some() => Format::Text(TextStyle::default()),
+        FormatArgument::Text => Format::Text(TextStyle::of(&io::stdout())),
     };
-    let only = arguments.only.clone().unwrap_or_default();
-    Sink::start(format, only, writer).context("cannot start the thread that writes")
+    let filter = EventFilter::from(only.cloned().unwrap_or_default());
+    let sink = match output {
+        Some(path) => Sink::start(format, filter, sealed(seal, Writer::new(LogFile::open(path)?))),
+        None => Sink::start(format, filter, sealed(seal, Writer::stdout())),
+    };
+    sink.map(Some).context("cannot start the thread that writes")
 }
 
-/// Waits for SIGINT, SIGTERM or the end of the time.
-pub(super) fn stop(duration: Option<Duration>) -> anyhow::Result<impl Future<Output = StopReason>> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    Ok(async move {
-        let over = async {
-            match duration {
-                Some(duration) => tokio::time::sleep(duration).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = interrupt.recv() => StopReason::Signal,
-            _ = terminate.recv() => StopReason::Signal,
-            () = over => StopReason::Duration,
-        }
-    })
+fn sealed<D: Destination>(seal: bool, writer: Writer<D>) -> Writer<D> {
+    if seal { writer.sealed() } else { writer }
 }

@@ -1,11 +1,11 @@
-//! How long a message's body is (RFC 9112, section 6.3), and where a chunked one ends.
+//! Length of a message's body (RFC 9112, section 6.3), and the end of a chunked one.
 
 use super::http::{RequestHead, ResponseHead, trim};
-use super::work::look;
+use super::scan_cost::count_bytes;
 
 /// What follows a header block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub(crate) enum Body {
     /// So many bytes.
     Length(u64),
     /// Chunks, to be read.
@@ -18,8 +18,26 @@ pub(super) enum Body {
     Tunnel,
 }
 
+/// What of a request decides what follows the head of its response.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Expectation {
+    to_head: bool,
+    to_connect: bool,
+    to_upgrade: bool,
+}
+
+impl Expectation {
+    pub(crate) fn of(head: &RequestHead) -> Self {
+        Self {
+            to_head: head.method() == b"HEAD",
+            to_connect: head.method() == b"CONNECT",
+            to_upgrade: head.header("upgrade").is_some(),
+        }
+    }
+}
+
 impl Body {
-    pub(super) fn of_request(head: &RequestHead) -> Self {
+    pub(crate) fn of_request(head: &RequestHead) -> Self {
         match declared(head.headers(), head.minor_version()) {
             Declared::Nothing => Self::Length(0),
             Declared::Length(length) => Self::Length(length),
@@ -28,12 +46,16 @@ impl Body {
         }
     }
 
-    pub(super) fn of_response(head: &ResponseHead, to_head: bool, to_connect: bool) -> Self {
+    /// Returns what follows the head of a response to a request like this. It is a tunnel only where
+    /// the request asked for one (RFC 9110, sections 7.8 and 9.3.6).
+    pub(crate) fn of_response(head: &ResponseHead, request: Expectation) -> Self {
+        let Expectation { to_head, to_connect, to_upgrade } = request;
         if !head.is_complete() {
             return Self::Unknown;
         }
         match head.status() {
-            101 => return Self::Tunnel,
+            101 if to_upgrade => return Self::Tunnel,
+            101 => return Self::Unknown,
             100..=199 | 204 | 304 => return Self::Length(0),
             200..=299 if to_connect => return Self::Tunnel,
             _ if to_head => return Self::Length(0),
@@ -96,7 +118,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 
 /// How far a [`Chunks`] came with some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChunkProgress {
+pub(crate) enum ChunkProgress {
     /// All were taken.
     More,
     /// The body ended; so many were taken.
@@ -107,7 +129,7 @@ pub(super) enum ChunkProgress {
 
 /// Follows a chunked body (RFC 9112, section 7.1) without keeping any of it.
 #[derive(Debug)]
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     state: State,
 }
 
@@ -121,13 +143,13 @@ enum State {
 }
 
 impl Chunks {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { state: State::Size { size: 0, digits: false } }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) -> ChunkProgress {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> ChunkProgress {
         let mut used = 0;
-        look(bytes.len());
+        count_bytes(bytes.len());
         while let Some(&byte) = bytes.get(used) {
             if let State::Data { left } = &mut self.state {
                 let here = (bytes.len() - used) as u64;

@@ -10,32 +10,28 @@ use std::fmt;
 use std::ops::Range;
 
 use memchr::{memchr, memchr_iter};
-use zeroize::{Zeroize, Zeroizing};
 
-use super::work::look;
+use super::scan_cost::count_bytes;
 use line::{MAX_METHOD, VERSION_PREFIX, is_tchar, request_line, status_line};
 
-/// Appends to a buffer that may hold a secret, so that growing it leaves no copy behind.
-pub(super) fn append(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
+/// Appends to a header block. Where it moves, the allocator clears the memory that it leaves.
+pub(super) fn append(buffer: &mut Vec<u8>, bytes: &[u8]) {
     let needed = buffer.len().saturating_add(bytes.len());
     if needed > buffer.capacity() {
         let capacity = needed.max(buffer.capacity().saturating_mul(2)).max(512);
-        let mut grown = Zeroizing::new(Vec::with_capacity(capacity));
-        grown.extend_from_slice(buffer);
-        look(buffer.len());
-        buffer.zeroize();
-        *buffer = grown;
+        count_bytes(buffer.len());
+        buffer.reserve_exact(capacity.saturating_sub(buffer.len()));
     }
-    look(bytes.len());
+    count_bytes(bytes.len());
     buffer.extend_from_slice(bytes);
 }
 
 /// The header block of a request.
 ///
-/// Its bytes are wiped when it is dropped, and it never prints them.
+/// It never prints its bytes; the allocator clears them when it is dropped.
 #[derive(Clone)]
-pub struct RequestHead {
-    raw: Zeroizing<Vec<u8>>,
+pub(crate) struct RequestHead {
+    raw: Vec<u8>,
     method: Range<usize>,
     target: Range<usize>,
     minor: u8,
@@ -46,14 +42,14 @@ impl RequestHead {
     /// Reads a header block that is at hand as a whole, with or without its blank line.
     ///
     /// Returns `None` where the first line is no HTTP/1 request line.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut raw = Zeroizing::new(Vec::new());
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut raw = Vec::new();
         let start = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n'))?;
         append(&mut raw, bytes.get(start..)?);
         Self::from_raw(raw)
     }
 
-    fn from_raw(mut raw: Zeroizing<Vec<u8>>) -> Option<Self> {
+    fn from_raw(mut raw: Vec<u8>) -> Option<Self> {
         let (line, fields) = first_line(&raw);
         let (method, target, minor) = request_line(raw.get(line)?)?;
         unfold(&mut raw, fields);
@@ -61,17 +57,17 @@ impl RequestHead {
     }
 
     /// Returns the method, as sent.
-    pub fn method(&self) -> &[u8] {
+    pub(crate) fn method(&self) -> &[u8] {
         self.raw.get(self.method.clone()).unwrap_or_default()
     }
 
     /// Returns the request target, as sent: a path, or an absolute URI.
-    pub fn target(&self) -> &[u8] {
+    pub(crate) fn target(&self) -> &[u8] {
         self.raw.get(self.target.clone()).unwrap_or_default()
     }
 
     /// Returns the minor version: 1 for HTTP/1.1.
-    pub fn minor_version(&self) -> u8 {
+    pub(crate) fn minor_version(&self) -> u8 {
         self.minor
     }
 
@@ -80,7 +76,7 @@ impl RequestHead {
     /// Values are without the spaces and tabs around them; continuation lines (`obs-fold`)
     /// belong to the value before them, their line ends replaced by spaces. Lines without a
     /// colon are left out.
-    pub fn headers(&self) -> Headers<'_> {
+    pub(crate) fn headers(&self) -> Headers<'_> {
         Headers { rest: self.raw.get(self.fields..).unwrap_or_default() }
     }
 
@@ -88,7 +84,7 @@ impl RequestHead {
     ///
     /// A name with a space before its colon is another name: RFC 9112, section 5.1, has the
     /// server refuse it.
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
+    pub(crate) fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v)
     }
 
@@ -109,9 +105,9 @@ impl fmt::Debug for RequestHead {
 
 /// The header block of a response, perhaps cut after its status line.
 ///
-/// Its bytes are wiped when it is dropped, and it never prints them.
-pub struct ResponseHead {
-    raw: Zeroizing<Vec<u8>>,
+/// It never prints its bytes; the allocator clears them when it is dropped.
+pub(crate) struct ResponseHead {
+    raw: Vec<u8>,
     status: u16,
     minor: u8,
     fields: usize,
@@ -122,13 +118,13 @@ impl ResponseHead {
     /// Reads a header block that is at hand as a whole, with or without its blank line.
     ///
     /// Returns `None` where the first line is no HTTP/1 status line.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut raw = Zeroizing::new(Vec::new());
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut raw = Vec::new();
         append(&mut raw, bytes);
         Self::from_raw(raw, true)
     }
 
-    fn from_raw(mut raw: Zeroizing<Vec<u8>>, complete: bool) -> Option<Self> {
+    fn from_raw(mut raw: Vec<u8>, complete: bool) -> Option<Self> {
         let (line, fields) = first_line(&raw);
         let (status, minor) = status_line(raw.get(line)?)?;
         if !complete {
@@ -140,28 +136,28 @@ impl ResponseHead {
         Some(Self { raw, status, minor, fields, complete })
     }
 
+    /// Returns the number of bytes that the header block takes in memory.
+    pub(super) fn size(&self) -> usize {
+        self.raw.capacity()
+    }
+
     /// Returns the status code, from 100 to 999.
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.status
     }
 
     /// Returns the minor version: 1 for HTTP/1.1.
-    pub fn minor_version(&self) -> u8 {
+    pub(crate) fn minor_version(&self) -> u8 {
         self.minor
     }
 
     /// Iterates over the headers, as [`RequestHead::headers`].
-    pub fn headers(&self) -> Headers<'_> {
+    pub(crate) fn headers(&self) -> Headers<'_> {
         Headers { rest: self.raw.get(self.fields..).unwrap_or_default() }
     }
 
-    /// Returns the value of the first header with this name, as [`RequestHead::header`].
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v)
-    }
-
     /// Returns whether the header block was seen up to its blank line.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.complete
     }
 }
@@ -178,7 +174,7 @@ impl fmt::Debug for ResponseHead {
 
 /// Iterates over the headers of a header block.
 #[derive(Clone)]
-pub struct Headers<'a> {
+pub(crate) struct Headers<'a> {
     rest: &'a [u8],
 }
 
@@ -215,7 +211,7 @@ pub(super) fn trim(mut value: &[u8]) -> &[u8] {
 
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = memchr(b'\n', bytes);
-    look(end.unwrap_or(bytes.len()));
+    count_bytes(end.unwrap_or(bytes.len()));
     let Some(end) = end else { return (bytes, &[]) };
     let line = bytes.get(..end).unwrap_or_default();
     (line.strip_suffix(b"\r").unwrap_or(line), bytes.get(end + 1..).unwrap_or_default())
@@ -229,7 +225,7 @@ fn first_line(raw: &[u8]) -> (Range<usize>, usize) {
 
 /// Joins continuation lines to the header before them (RFC 9112, section 5.2).
 fn unfold(raw: &mut [u8], fields: usize) {
-    look(raw.len());
+    count_bytes(raw.len());
     let rest = raw.get(fields..).unwrap_or_default();
     let is_folded = |end| matches!(rest.get(end + 1), Some(b' ' | b'\t'));
     if !memchr_iter(b'\n', rest).any(is_folded) {
@@ -256,7 +252,7 @@ fn unfold(raw: &mut [u8], fields: usize) {
 /// Returns whether a segment evidently begins with a request line: a method in capitals, a
 /// space, a path or a URI, and, where the line ends within it, an HTTP/1 version.
 pub(super) fn begins_request(bytes: &[u8]) -> bool {
-    look(bytes.len());
+    count_bytes(bytes.len());
     let Some(space) = bytes.iter().take(MAX_METHOD + 1).position(|&b| b == b' ') else {
         return false;
     };
@@ -270,14 +266,14 @@ pub(super) fn begins_request(bytes: &[u8]) -> bool {
 
 /// Whose header block a [`HeadParser`] collects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Request,
     Response,
 }
 
 /// How far a [`HeadParser`] came with some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// All were taken; the blank line is still to come.
     More,
     /// The blank line came; so many were taken.
@@ -289,17 +285,17 @@ pub(super) enum Progress {
 }
 
 /// Collects a header block from pieces of any size, looking at each byte once.
-pub(super) struct HeadParser {
+pub(crate) struct HeadParser {
     kind: Kind,
     limit: usize,
-    raw: Zeroizing<Vec<u8>>,
+    raw: Vec<u8>,
     line: usize,
     first: bool,
 }
 
 impl HeadParser {
-    pub(super) fn new(kind: Kind, limit: usize) -> Self {
-        Self { kind, limit, raw: Zeroizing::new(Vec::new()), line: 0, first: true }
+    pub(crate) fn new(kind: Kind, limit: usize) -> Self {
+        Self { kind, limit, raw: Vec::new(), line: 0, first: true }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -310,12 +306,22 @@ impl HeadParser {
         self.raw.capacity()
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Progress {
+    /// Returns whether the whole first line has come.
+    pub(super) fn has_first_line(&self) -> bool {
+        !self.first
+    }
+
+    /// Returns the first bytes, where so many have come.
+    pub(super) fn start<const N: usize>(&self) -> Option<[u8; N]> {
+        self.raw.first_chunk().copied()
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Progress {
         let mut used = 0;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             let line_end = memchr(b'\n', rest);
             let part = rest.get(..line_end.map_or(rest.len(), |i| i + 1)).unwrap_or(rest);
-            look(part.len());
+            count_bytes(part.len());
             if self.raw.len() + part.len() > self.limit {
                 return Progress::TooLong;
             }
@@ -349,7 +355,7 @@ impl HeadParser {
         match self.kind {
             Kind::Request => {
                 let start = self.raw.get(..MAX_METHOD + 1).unwrap_or(&self.raw);
-                look(start.len());
+                count_bytes(start.len());
                 match start.iter().position(|&b| b == b' ') {
                     Some(space) => space > 0 && start.iter().take(space).all(is_tchar),
                     None => start.len() <= MAX_METHOD && start.iter().all(is_tchar),
@@ -362,13 +368,13 @@ impl HeadParser {
         }
     }
 
-    pub(super) fn into_request(self) -> Option<RequestHead> {
+    pub(crate) fn into_request(self) -> Option<RequestHead> {
         RequestHead::from_raw(self.raw)
     }
 
     /// Returns the response's header block. One that lacks its blank line must have at least
     /// its whole status line.
-    pub(super) fn into_response(self, complete: bool) -> Option<ResponseHead> {
+    pub(crate) fn into_response(self, complete: bool) -> Option<ResponseHead> {
         if self.first { None } else { ResponseHead::from_raw(self.raw, complete) }
     }
 }

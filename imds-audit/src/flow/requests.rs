@@ -1,109 +1,78 @@
 //! The caller's direction of a connection, cut into requests.
 
+mod origin;
+mod resync;
+
 use std::mem;
 
 use imds_audit_ebpf::Task;
-use imds_audit_ebpf::beginnings::{self, Window};
+use origin::Opening;
+use resync::requests_behind_blank_lines;
 
+use super::Unreadable;
 use super::body::{Body, ChunkProgress, Chunks};
-use super::http::{HeadParser, Kind, Progress, RequestHead, begins_request};
-use super::stream::{Losses, Piece, Stream, Tag};
-use super::work::look;
-use super::{Begins, Timestamp, Unreadable};
+use super::http::{HeadParser, Kind, Progress, RequestHead};
+use super::stream::{Chunk, SegmentInfo, Stream};
+use crate::segment::{RequestStart, Timestamp};
 
-/// What is known of a request from its first byte on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Begun {
-    pub(super) started: Timestamp,
-    pub(super) writer: Option<Task>,
-    pub(super) last_writer: Option<Task>,
-    /// How often records were lost before.
-    pub(super) losses: Losses,
-    /// How much of the response stream the caller had when it sent the first byte.
-    pub(super) acknowledged: Option<u64>,
-    /// It was counted as lost where that happened, and came again.
-    pub(super) counted: bool,
-    /// It or one before it began in the middle of a segment, and so was sent before the response
-    /// to the one before could have come.
-    pub(super) ahead: bool,
-}
-
-/// A request that is as complete as it will ever be.
-pub(super) struct Asked {
-    pub(super) begun: Begun,
-    pub(super) head: Result<RequestHead, Unreadable>,
-    /// When the last byte of its head passed.
-    pub(super) completed: Timestamp,
-    /// Requests before it may have gone unseen: so many had been lost and counted.
-    pub(super) resynchronised: Option<u32>,
-}
-
-/// What is left of a caller's direction after its end.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rest {
-    /// The sequence number behind the last bytes that were read or given up; `None` where there
-    /// were none.
-    pub(super) next: Option<u32>,
-    /// How much its last bytes had acknowledged.
-    pub(super) acknowledged: Option<u32>,
-    /// How many lost requests had been accounted for.
-    accounted: u32,
-    /// It was for lost bytes that it was unknown where the next request begins.
-    gapped: bool,
-    place: Place,
-}
-
-/// Where a stream ended.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    /// Before a request line.
-    Between,
-    /// Within a request, or what may be one.
-    Within,
-    /// Behind the last HTTP.
-    Beyond,
-}
+pub(super) use origin::{ClosedState, ParsedRequest, RequestOrigin, RequestStep};
 
 enum State {
     /// Before a request line.
     Idle,
-    Head(HeadParser, Begun),
+    Head(HeadParser, RequestOrigin),
     Chunked(Chunks),
     /// Where the next request begins is unknown: wait for an evident request line.
-    Unsynced,
-    /// No more HTTP comes: the sender has finished, or the connection was upgraded.
-    Quiet,
+    Resync,
+    /// The connection was upgraded: no more HTTP comes.
+    Tunnel,
 }
 
 /// Cuts the caller's bytes into requests.
 ///
-/// After a gap, or bytes that are not HTTP, it goes on at a segment that begins with an evident
-/// request line and acknowledges more of the response stream than any before: a caller that
-/// has received something new since is not in the middle of an older request. Without that
-/// proof, bytes chosen to look like a request line in a header's value would become a request.
+/// After a gap it goes on at a segment that begins with an evident request line and acknowledges
+/// more of the response stream than any before: a caller that has received something new since is
+/// not in the middle of an older request. Without that proof, bytes chosen to look like a request
+/// line in a header's value would become a request. After bytes that are no HTTP, and with none
+/// missing, the acknowledgement alone is the proof.
+///
+/// Nothing that the service sends moves this stream, but the answer that turns the connection into
+/// a tunnel, at the caller's own request.
 pub(super) struct Requests {
     pub(super) stream: Stream,
     state: State,
     head_limit: usize,
     fin: Option<u64>,
     last_acknowledged: Option<u64>,
+    /// Where the response stream begins, by the service's answer to the opening alone.
+    claimed_opening: Opening,
     last_writer: Option<Task>,
     resynchronised: Option<u32>,
+    /// The bytes that are passed over are no HTTP, and none of them is missing.
     not_http: bool,
-    /// How many requests were lost and counted elsewhere, of those before the next byte.
+    /// Once the head at hand is read, the connection no longer speaks HTTP.
+    tunnel_follows: bool,
+    /// Bytes were passed over that may hold requests: bodies, bytes that are no HTTP, gaps.
+    passed_over: bool,
+    /// How many bytes were passed over because the connection was upgraded.
+    tunneled: u64,
+    /// How many requests were lost and counted elsewhere, of those before the next byte or before
+    /// `accounted_to`, whichever comes later.
     accounted: u32,
+    /// Where the bytes begin that told so.
+    accounted_to: u64,
     /// How many of those were sent again, and seen then.
     repeated: u32,
     /// How many requests may still be answered whose response nobody waits for.
     owed: u32,
+    /// What the caller had received where requests were read again last.
+    resumed: Option<u64>,
     /// Beginnings of what may be requests, or part of one that was lost.
     doubtful: u64,
     /// The last four bytes before the next; `None` behind a gap.
     tail: Option<u32>,
     /// Requests that are not read were sent ahead of responses.
     sends_ahead: bool,
-    /// It is for lost bytes that it is unknown where the next request begins.
-    gapped: bool,
     /// The end was not seen: a byte that is missing was taken for it.
     guessed_end: bool,
     /// The next bytes are of a request that was handed out when they came.
@@ -118,16 +87,21 @@ impl Requests {
             head_limit,
             fin: None,
             last_acknowledged: None,
+            claimed_opening: Opening::Unknown,
             last_writer: None,
             resynchronised: None,
             not_http: false,
+            tunnel_follows: false,
+            passed_over: false,
+            tunneled: 0,
             accounted: 0,
+            accounted_to: 0,
             repeated: 0,
             owed: 0,
+            resumed: None,
             doubtful: 0,
             tail: None,
             sends_ahead: false,
-            gapped: false,
             guessed_end: false,
             joined: false,
         }
@@ -139,37 +113,10 @@ impl Requests {
         self.stream.seek(position);
     }
 
-    /// Begins in the middle of a connection. Returns the rest of a request whose beginning
-    /// went unseen, where the bytes begin with one.
-    pub(super) fn join(&mut self, sequence: u32, payload: &[u8], tag: Tag) -> Option<Asked> {
-        let evident = begins_request(payload);
-        // A keep-alive probe carries one byte that was sent before.
-        if !evident && payload.len() <= 1 && !tag.begins.is_first() {
-            return None;
-        }
-        self.open(sequence);
-        self.accounted = tag.lost;
-        // What is sent again was told before, or counted.
-        if evident && tag.begins != Begins::Again {
-            return None;
-        }
-        self.state = State::Unsynced;
-        // Its response answers no request that waits.
-        self.owed = 1;
-        self.gapped = true;
-        if tag.begins == Begins::Again || (tag.lost > 0 && !tag.begins.is_first()) {
-            // Its beginning was lost and counted.
-            return None;
-        }
-        self.joined = true;
-        let begun = self.begin(tag, false);
-        Some(self.asked(begun, Err(Unreadable::Cut), tag.time))
-    }
-
-    /// Notes where the response stream begins: a request that acknowledges no more than this
-    /// is the connection's first.
-    pub(super) fn responses_begin(&mut self, position: u64) {
-        self.last_acknowledged.get_or_insert(position);
+    /// Takes a claim about where the response stream begins, `None` where two disagree: a request
+    /// that acknowledges no more than this is the connection's first.
+    pub(super) fn responses_begin(&mut self, position: Option<u64>) {
+        self.claimed_opening = position.map_or(Opening::Contested, Opening::At);
     }
 
     /// Takes the caller's end, unless bytes behind it have been read. One that lies where the
@@ -189,18 +136,39 @@ impl Requests {
     }
 
     /// Takes note of bytes that end at `position`: an end before them that was guessed was none.
-    pub(super) fn doubt_end(&mut self, position: u64) {
+    pub(super) fn mark_end_uncertain(&mut self, position: u64) {
         if self.guessed_end && self.fin.is_some_and(|fin| fin < position) {
             self.guessed_end = false;
             self.fin = None;
-            self.state = State::Unsynced;
-            self.gapped = true;
+            self.state = State::Resync;
         }
     }
 
-    /// Takes what follows for something else than HTTP.
-    pub(super) fn silence(&mut self) {
-        self.state = State::Quiet;
+    /// Takes what follows for something else than HTTP. A head whose bytes were seen in part is read to
+    /// its end.
+    pub(super) fn tunnel(&mut self) {
+        if matches!(self.state, State::Head(..)) {
+            self.tunnel_follows = true;
+        } else {
+            self.state = State::Tunnel;
+            self.tail = Some(u32::from_be_bytes(*b"\r\n\r\n"));
+        }
+    }
+
+    /// Returns whether bytes were passed over that may hold requests which the service answers.
+    pub(super) fn may_hide_requests(&self) -> bool {
+        self.passed_over
+    }
+
+    /// Returns whether the next byte begins a request, or lies in a tunnel: where the stream goes on
+    /// is then known without more than its position.
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(self.state, State::Idle | State::Resync | State::Tunnel)
+    }
+
+    /// Returns how many bytes went through a tunnel since the last call.
+    pub(super) fn take_tunneled(&mut self) -> u64 {
+        mem::take(&mut self.tunneled)
     }
 
     /// Returns whether a request has begun that is not complete.
@@ -212,7 +180,7 @@ impl Requests {
     /// was sent: its caller had acknowledged it.
     pub(super) fn began_after(&self, position: u64) -> bool {
         match &self.state {
-            State::Head(_, begun) => begun.acknowledged > Some(position),
+            State::Head(_, origin) => origin.acknowledged > Some(position),
             _ => false,
         }
     }
@@ -245,67 +213,24 @@ impl Requests {
         head + self.stream.cost()
     }
 
-    /// Reads on to the end of the next request's head.
-    pub(super) fn advance(&mut self) -> Option<Asked> {
-        while let Some(mut piece) = self.stream.take() {
-            let asked = self.read(&mut piece);
-            if !piece.bytes().is_empty() {
-                self.stream.give_back(piece);
+    /// Reads on to the end of the next request's head, or to where requests are read again.
+    pub(super) fn advance(&mut self) -> Option<RequestStep> {
+        while let Some(mut chunk) = self.stream.take() {
+            let acknowledged = chunk.info.acknowledged.filter(|_| self.resumes_with(&chunk));
+            if let Some(acknowledged) = acknowledged.filter(|_| self.resumed != acknowledged) {
+                self.resumed = Some(acknowledged);
+                self.stream.give_back(chunk);
+                return Some(RequestStep::Resumes { acknowledged });
             }
-            if asked.is_some() {
-                return asked;
+            let asked = self.read(&mut chunk);
+            if !chunk.bytes().is_empty() {
+                self.stream.give_back(chunk);
+            }
+            if let Some(asked) = asked {
+                return Some(RequestStep::Request(asked));
             }
         }
         None
-    }
-
-    /// Gives up the bytes that are missing before `position`. Returns the request that they
-    /// belonged to, where there certainly was one that was not counted elsewhere: `lost` were by
-    /// now.
-    pub(super) fn give_up(&mut self, position: u64, time: Timestamp, lost: u32) -> Option<Asked> {
-        let next = self.stream.next().filter(|&next| next < position)?;
-        if self.fin == Some(next) {
-            // The end has a number of its own; bytes behind it are no gap away.
-            self.stream.seek(next.saturating_add(1));
-            return None;
-        }
-        let known = self.stream.lost_before_held();
-        let counted = known.unwrap_or(lost).saturating_sub(self.accounted);
-        // Of those that were lost by now some may lie behind the gap.
-        self.accounted = self.accounted.max(known.unwrap_or(self.accounted + counted.min(1)));
-        let held = self.stream.beyond_gap().map(|(held, _)| held);
-        if held.is_none() && position == next.saturating_add(1) && !self.within_head() {
-            // One byte that is acknowledged and was never seen is the end's.
-            self.finish(next);
-            self.guessed_end = true;
-            self.stream.seek(position);
-            return None;
-        }
-        self.stream.seek(held.map_or(position, |held| held.min(position)).max(next));
-        let tag = Tag {
-            time,
-            writer: None,
-            acknowledged: None,
-            ttl: None,
-            lost: known.unwrap_or(lost),
-            losses: Losses::default(),
-            begins: Begins::No,
-        };
-        self.gapped = true;
-        self.tail = None;
-        match mem::replace(&mut self.state, State::Unsynced) {
-            State::Head(_, begun) => Some(self.asked(begun, Err(Unreadable::Lost), time)),
-            State::Idle if counted > 0 => None,
-            State::Idle => {
-                let begun = self.begin(tag, false);
-                Some(self.asked(begun, Err(Unreadable::Lost), time))
-            }
-            State::Quiet => {
-                self.state = State::Quiet;
-                None
-            }
-            State::Chunked(_) | State::Unsynced => None,
-        }
     }
 
     /// Takes one of the `owed` for answered. Returns whether there was one.
@@ -315,6 +240,12 @@ impl Requests {
         owed
     }
 
+    /// Returns how many requests were lost and counted before the next byte, as far as is known: not
+    /// less than there are.
+    pub(super) fn lost_before(&self) -> u32 {
+        self.accounted
+    }
+
     /// Returns how many beginnings looked like a request's and were not taken for such, since the
     /// last call.
     pub(super) fn take_doubtful(&mut self) -> u64 {
@@ -322,9 +253,9 @@ impl Requests {
     }
 
     /// Ends the stream where it stands. Returns the request that was cut by it.
-    pub(super) fn end(&mut self, time: Timestamp) -> Option<Asked> {
-        match mem::replace(&mut self.state, State::Unsynced) {
-            State::Head(_, begun) => Some(self.asked(begun, Err(Unreadable::Cut), time)),
+    pub(super) fn end(&mut self, time: Timestamp) -> Option<ParsedRequest> {
+        match mem::replace(&mut self.state, State::Resync) {
+            State::Head(_, origin) => Some(self.parsed(origin, Err(Unreadable::Cut), time)),
             state => {
                 self.state = state;
                 None
@@ -332,172 +263,118 @@ impl Requests {
         }
     }
 
-    /// Returns what must be remembered of a stream that ended, should its end have been none.
-    pub(super) fn rest(&self) -> Rest {
-        Rest {
-            // Truncation is meant: only the low half is on the wire.
-            next: self.stream.next().map(|next| next as u32),
-            acknowledged: self.last_acknowledged.map(|position| position as u32),
-            accounted: self.accounted,
-            gapped: self.gapped,
-            place: match self.state {
-                State::Idle => Place::Between,
-                State::Head(..) | State::Chunked(_) | State::Unsynced => Place::Within,
-                State::Quiet => Place::Beyond,
-            },
-        }
-    }
-
-    /// Goes on where an earlier stream ended; `acknowledged` is what its last bytes had
-    /// acknowledged.
-    pub(super) fn resume(&mut self, rest: Rest, acknowledged: Option<u64>) {
-        let Some(next) = rest.next else { return };
-        self.open(next);
-        self.last_acknowledged = acknowledged;
-        self.accounted = rest.accounted;
-        self.gapped = rest.gapped;
-        self.state = match rest.place {
-            Place::Between => State::Idle,
-            Place::Within => State::Unsynced,
-            Place::Beyond => State::Quiet,
-        };
-    }
-
-    fn begin(&mut self, tag: Tag, ahead: bool) -> Begun {
-        let counted = tag.begins == Begins::Again && self.take_repeated(1, tag.lost) == 1;
-        Begun {
+    fn begin(&mut self, info: SegmentInfo, ahead: bool) -> RequestOrigin {
+        let is_again = info.begins == RequestStart::Retransmitted;
+        let counted = (is_again && self.take_repeated(1, info.lost) == 1).then_some(self.accounted);
+        RequestOrigin {
             counted,
             ahead: ahead || self.sends_ahead,
-            started: tag.time,
-            writer: tag.writer,
+            started: info.time,
+            writer: info.writer,
             last_writer: self.last_writer,
-            losses: tag.losses,
-            acknowledged: tag.acknowledged,
+            losses: info.losses,
+            acknowledged: info.acknowledged,
         }
     }
 
-    /// Takes requests that were sent before, and whose first bytes are new all the same: their
-    /// records were lost then, and they were counted. Returns how many of them that holds for:
-    /// never more than were lost.
-    fn take_repeated(&mut self, requests: u32, lost: u32) -> u32 {
-        let counted = requests.min(lost.saturating_sub(self.repeated));
-        self.repeated += counted;
-        counted
-    }
-
-    fn asked(
+    fn parsed(
         &mut self,
-        begun: Begun,
+        origin: RequestOrigin,
         head: Result<RequestHead, Unreadable>,
         completed: Timestamp,
-    ) -> Asked {
-        Asked { begun, head, completed, resynchronised: mem::take(&mut self.resynchronised) }
+    ) -> ParsedRequest {
+        ParsedRequest {
+            origin,
+            head,
+            completed,
+            resynchronised: mem::take(&mut self.resynchronised),
+        }
     }
 
-    fn read(&mut self, piece: &mut Piece) -> Option<Asked> {
-        let tag = piece.tag;
-        if piece.first && tag.begins.is_first() {
+    fn read(&mut self, chunk: &mut Chunk) -> Option<ParsedRequest> {
+        let info = chunk.info;
+        if chunk.first && info.begins.is_first() {
             // All that was lost before it was sent lies before it.
-            self.accounted = self.accounted.max(tag.lost);
+            self.accounted = self.accounted.max(info.lost);
+            self.accounted_to = self.accounted_to.max(self.stream.next().unwrap_or(0));
         }
         let mut asked = None;
-        while asked.is_none() && !piece.bytes().is_empty() {
-            asked = self.step(piece);
+        while asked.is_none() && !chunk.bytes().is_empty() {
+            asked = self.step(chunk);
         }
-        self.last_writer = tag.writer.or(self.last_writer);
-        self.last_acknowledged = self.last_acknowledged.max(tag.acknowledged);
+        self.last_writer = info.writer.or(self.last_writer);
+        self.last_acknowledged = self.last_acknowledged.max(info.acknowledged);
         asked
     }
 
-    fn step(&mut self, piece: &mut Piece) -> Option<Asked> {
-        let tag = piece.tag;
+    fn step(&mut self, chunk: &mut Chunk) -> Option<ParsedRequest> {
+        let info = chunk.info;
         match &mut self.state {
             State::Idle => {
-                let bytes = piece.bytes();
+                let bytes = chunk.bytes();
                 // RFC 9112, section 2.2: empty lines before a request line are ignored.
                 let empty = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
                 if empty < bytes.len() {
-                    let begun = self.begin(tag, piece.is_behind_others());
+                    let origin = self.begin(info, chunk.is_behind_others());
                     self.state =
-                        State::Head(HeadParser::new(Kind::Request, self.head_limit), begun);
+                        State::Head(HeadParser::new(Kind::Request, self.head_limit), origin);
                 }
-                piece.advance(empty);
+                chunk.advance(empty);
                 None
             }
             State::Head(parser, _) => {
-                let progress = parser.push(piece.bytes());
-                match progress {
-                    Progress::Complete(used) => piece.advance(used),
-                    _ => piece.advance(usize::MAX),
+                let progress = parser.push(chunk.bytes());
+                if progress == Progress::Invalid {
+                    (self.tail, self.not_http) = (Some(0), true);
+                    let begun = requests_behind_blank_lines(0, chunk.bytes());
+                    self.count_unread(begun, chunk.bytes());
                 }
-                self.head_read(progress, piece)
+                match progress {
+                    Progress::Complete(used) => chunk.advance(used),
+                    _ => chunk.advance(usize::MAX),
+                }
+                self.head_read(progress, chunk)
             }
             State::Chunked(chunks) => {
-                match chunks.push(piece.bytes()) {
-                    ChunkProgress::More => piece.advance(usize::MAX),
+                match chunks.push(chunk.bytes()) {
+                    ChunkProgress::More => chunk.advance(usize::MAX),
                     ChunkProgress::Complete(used) => {
-                        piece.advance(used);
+                        chunk.advance(used);
                         self.state = State::Idle;
                     }
                     ChunkProgress::Invalid => {
-                        piece.advance(usize::MAX);
-                        self.state = State::Unsynced;
+                        chunk.advance(usize::MAX);
+                        self.state = State::Resync;
                     }
                 }
                 None
             }
-            State::Unsynced => {
-                let newer = tag.acknowledged.is_some()
-                    && self.last_acknowledged.is_none_or(|last| tag.acknowledged > Some(last));
-                let evident = piece.first && begins_request(piece.bytes());
-                if evident && newer {
+            State::Resync => {
+                if self.resumes_with(chunk) {
                     self.state = State::Idle;
-                    self.resynchronised = Some(self.accounted);
+                    self.resynchronised = Some(self.accounted).filter(|_| !self.not_http);
                     self.owed = 0;
-                    self.gapped = false;
+                    self.not_http = false;
                 } else {
-                    self.pass_over(piece);
-                    piece.advance(usize::MAX);
+                    self.pass_over(chunk);
+                    chunk.advance(usize::MAX);
                 }
                 None
             }
-            State::Quiet => {
-                piece.advance(usize::MAX);
+            State::Tunnel => {
+                self.tunneled = self.tunneled.saturating_add(chunk.bytes().len() as u64);
+                self.pass_over(chunk);
+                chunk.advance(usize::MAX);
                 None
             }
         }
     }
 
-    /// Counts the requests that begin in bytes which are not read for it.
-    fn pass_over(&mut self, piece: &Piece) {
-        let tag = piece.tag;
-        let handed_out = mem::take(&mut self.joined);
-        let is_again = tag.begins == Begins::Again;
-        look(piece.bytes().len());
-        let begins_here =
-            piece.first && (tag.begins.is_first() || is_again && begins_request(piece.bytes()));
-        let mut begun = match self.tail {
-            Some(_) if begins_here => beginnings::count(Window::UNKNOWN, piece.bytes()),
-            Some(tail) => beginnings::count(Window::after(tail), piece.bytes()),
-            None => beginnings::count_behind_gap(piece.bytes()),
-        };
-        self.sends_ahead |= begun > 0;
-        begun += u32::from(begins_here && !handed_out);
-        self.tail = Some(beginnings::tail(self.tail.unwrap_or(0), piece.bytes()));
-        if is_again {
-            begun -= self.take_repeated(begun, tag.lost);
-        }
-        if self.gapped {
-            self.doubtful += u64::from(begun);
-            self.owed = self.owed.saturating_add(begun);
-        }
-    }
-
-    fn head_read(&mut self, progress: Progress, piece: &mut Piece) -> Option<Asked> {
+    fn head_read(&mut self, progress: Progress, chunk: &mut Chunk) -> Option<ParsedRequest> {
         if progress == Progress::More {
             return None;
         }
-        let State::Head(parser, begun) = mem::replace(&mut self.state, State::Unsynced) else {
+        let State::Head(parser, origin) = mem::replace(&mut self.state, State::Resync) else {
             return None;
         };
         let head = match progress {
@@ -506,19 +383,26 @@ impl Requests {
             Progress::Complete(_) => parser.into_request().ok_or(Unreadable::NotHttp),
         };
         match &head {
-            Ok(head) => self.body_follows(Body::of_request(head), piece),
-            Err(Unreadable::NotHttp) if mem::replace(&mut self.not_http, true) => return None,
-            Err(_) => {}
+            Ok(head) => self.body_follows(Body::of_request(head), chunk),
+            Err(Unreadable::NotHttp) => {
+                self.passed_over = true;
+                self.not_http = true;
+            }
+            Err(_) => self.passed_over = true,
         }
-        Some(self.asked(begun, head, piece.tag.time))
+        if mem::take(&mut self.tunnel_follows) {
+            self.tunnel();
+        }
+        Some(self.parsed(origin, head, chunk.info.time))
     }
 
-    fn body_follows(&mut self, body: Body, piece: &mut Piece) {
+    fn body_follows(&mut self, body: Body, chunk: &mut Chunk) {
+        self.passed_over |= body != Body::Length(0);
         match body {
             Body::Length(length) => {
                 self.state = State::Idle;
-                let here = piece.bytes().len() as u64;
-                piece.advance(usize::try_from(length).unwrap_or(usize::MAX));
+                let here = chunk.bytes().len() as u64;
+                chunk.advance(usize::try_from(length).unwrap_or(usize::MAX));
                 if let (Some(next), Some(beyond @ 1..)) =
                     (self.stream.next(), length.checked_sub(here))
                 {
@@ -526,8 +410,8 @@ impl Requests {
                 }
             }
             Body::Chunked => self.state = State::Chunked(Chunks::new()),
-            Body::UntilClose | Body::Unknown => self.state = State::Unsynced,
-            Body::Tunnel => self.state = State::Quiet,
+            Body::UntilClose | Body::Unknown => self.state = State::Resync,
+            Body::Tunnel => self.state = State::Tunnel,
         }
     }
 }

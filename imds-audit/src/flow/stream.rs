@@ -1,33 +1,32 @@
-//! One direction of a connection, put back in order.
+//! The bytes of one direction of a connection, in order.
 
 use std::collections::BTreeMap;
 
 use imds_audit_ebpf::Task;
-use zeroize::Zeroizing;
 
-use super::work::look;
-use super::{Begins, Timestamp};
+use super::scan_cost::count_bytes;
+use crate::segment::{RequestStart, Timestamp};
 
-/// What keeping a piece costs beside its bytes: an estimate that bounds how many of one byte
+/// What keeping a chunk costs beside its bytes: an estimate that bounds how many of one byte
 /// each can pile up.
-const PIECE_COST: usize = 128;
+const CHUNK_COST: usize = 128;
 
 /// A sequence number is put above this, so that there is room below it.
 const ORIGIN: u64 = 1 << 32;
 
-/// How often records were lost up to some moment. The first is told late, the second is known of
+/// How often records were lost up to some moment. The first is reported late, the second is known of
 /// the connection's own records alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Losses {
+pub(super) struct LossEpoch {
     /// Of whatever connection: see [`super::Tracker::lost`].
-    pub(super) anywhere: u64,
+    pub(super) global: u64,
     /// Of the connection: see [`super::Segment::lost_records`].
-    pub(super) here: u32,
+    pub(super) connection: u32,
 }
 
 /// What is known of the segment that bytes came in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tag {
+pub(super) struct SegmentInfo {
     pub(super) time: Timestamp,
     pub(super) writer: Option<Task>,
     /// How much the sender had received of the other direction.
@@ -36,21 +35,23 @@ pub(super) struct Tag {
     /// How many requests were lost and counted before it: see [`super::Segment::lost_requests`].
     pub(super) lost: u32,
     /// How often records were lost before it came.
-    pub(super) losses: Losses,
+    pub(super) losses: LossEpoch,
     /// See [`super::Segment::begins`].
-    pub(super) begins: Begins,
+    pub(super) begins: RequestStart,
 }
 
 /// Bytes that came in one segment.
-pub(super) struct Piece {
-    bytes: Zeroizing<Vec<u8>>,
+pub(super) struct Chunk {
+    bytes: Vec<u8>,
     used: usize,
-    pub(super) tag: Tag,
+    pub(super) info: SegmentInfo,
     /// The segment began with it.
     pub(super) first: bool,
+    /// Another segment had other bytes at the same place.
+    pub(super) contested: bool,
 }
 
-impl Piece {
+impl Chunk {
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.get(self.used..).unwrap_or_default()
     }
@@ -65,12 +66,20 @@ impl Piece {
         self.first &= count == 0;
     }
 
+    /// Splits off what lies behind so many bytes.
+    fn split_off(&mut self, count: usize) -> Option<Self> {
+        let rest = self.bytes().get(count..).filter(|rest| !rest.is_empty())?.to_vec();
+        self.bytes.truncate(self.used + count);
+        let (info, contested) = (self.info, self.contested);
+        Some(Self { bytes: rest, used: 0, info, first: false, contested })
+    }
+
     fn length(&self) -> u64 {
         (self.bytes.len() - self.used) as u64
     }
 
     fn cost(&self) -> usize {
-        self.bytes.len() + PIECE_COST
+        self.bytes.len() + CHUNK_COST
     }
 }
 
@@ -78,17 +87,40 @@ impl Piece {
 ///
 /// A position is a sequence number widened to 64 bits, so that it does not wrap. Of bytes that
 /// come twice the first count: that is what the receiver, too, has taken.
+///
+/// A stream of *claims* has bytes that its receiver may have thrown away: they are only given out
+/// once they are [released](Self::release), and until then two segments that disagree about a byte
+/// make it contested.
 pub(super) struct Stream {
     next: Option<u64>,
     reference: Option<u64>,
-    held: BTreeMap<u64, Piece>,
+    held: BTreeMap<u64, Chunk>,
     cost: usize,
     limit: usize,
+    /// Bytes before this are given out; `None` for all, which nobody contests.
+    released: Option<u64>,
 }
 
 impl Stream {
+    /// Creates a stream whose bytes are believed.
     pub(super) fn new(limit: usize) -> Self {
-        Self { next: None, reference: None, held: BTreeMap::new(), cost: 0, limit }
+        Self { next: None, reference: None, held: BTreeMap::new(), cost: 0, limit, released: None }
+    }
+
+    /// Creates a stream of claims.
+    pub(super) fn of_claims(limit: usize) -> Self {
+        Self { released: Some(0), ..Self::new(limit) }
+    }
+
+    /// Gives out the bytes before `position` from now on.
+    pub(super) fn release(&mut self, position: u64) {
+        self.released = self.released.max(Some(position));
+    }
+
+    /// Returns whether a byte is held.
+    pub(super) fn holds(&self, position: u64) -> bool {
+        let chunk = self.held.range(..=position).next_back();
+        chunk.is_some_and(|(start, chunk)| start + chunk.length() > position)
     }
 
     /// Returns the position of the next byte that is wanted.
@@ -98,15 +130,22 @@ impl Stream {
 
     /// Returns the position of the first byte that is held behind a gap, and when it came.
     pub(super) fn beyond_gap(&self) -> Option<(u64, Timestamp)> {
-        let (&position, piece) = self.held.first_key_value()?;
-        Some((position, piece.tag.time))
+        let (&position, chunk) = self.held.first_key_value()?;
+        Some((position, chunk.info.time))
     }
 
-    /// Returns how many requests were lost and counted before the first byte that is held behind
-    /// a gap. What came again tells that of a later moment than its place.
-    pub(super) fn lost_before_held(&self) -> Option<u32> {
-        let mut first_sent = self.held.values().filter(|piece| piece.tag.begins != Begins::Again);
-        first_sent.next().map(|piece| piece.tag.lost)
+    /// Returns where the last bytes end that are held.
+    pub(super) fn end(&self) -> Option<u64> {
+        self.held.last_key_value().map(|(start, chunk)| start + chunk.length())
+    }
+
+    /// Returns the position of the first bytes held behind a gap that were sent for the first time,
+    /// and how many requests were lost and counted before them. What came again tells that of a
+    /// later moment than its place.
+    pub(super) fn lost_before_held(&self) -> Option<(u64, u32)> {
+        let is_again = |chunk: &Chunk| chunk.info.begins == RequestStart::Retransmitted;
+        let first_sent = self.held.iter().find(|(_, chunk)| !is_again(chunk));
+        first_sent.map(|(&position, chunk)| (position, chunk.info.lost))
     }
 
     pub(super) fn cost(&self) -> usize {
@@ -118,6 +157,11 @@ impl Stream {
         let position = self.estimate(sequence);
         self.reference = self.reference.max(Some(position));
         position
+    }
+
+    /// Has later sequence numbers taken for those nearest to `position`.
+    pub(super) fn refer_to(&mut self, position: u64) {
+        self.reference = Some(position);
     }
 
     /// Widens a sequence number that may be of a stray packet: what comes later is not measured
@@ -156,11 +200,14 @@ impl Stream {
 
     /// Takes a segment's bytes. Returns whether the bound on what is held was kept; where it
     /// was not, bytes beyond the gap were dropped.
-    pub(super) fn insert(&mut self, position: u64, payload: &[u8], tag: Tag) -> bool {
+    pub(super) fn insert(&mut self, position: u64, payload: &[u8], info: SegmentInfo) -> bool {
         let Some(next) = self.next else { return true };
         let end = position.saturating_add(payload.len() as u64);
         let mut at = position.max(next);
         let mut kept = true;
+        if self.released.is_some() {
+            self.contest(position, payload);
+        }
         if let Some((_, before)) =
             self.held.range(..=at).next_back().map(|(k, p)| (*k, k + p.length()))
         {
@@ -170,53 +217,96 @@ impl Stream {
             let following = self.held.range(at..).next().map(|(&k, p)| (k, k + p.length()));
             let stop = following.map_or(end, |(start, _)| start.min(end));
             if stop > at {
-                kept &= self.hold(position, at, stop, payload, tag);
+                kept &= self.hold(position, at, stop, payload, info);
             }
             at = following.map_or(end, |(_, over)| over.max(stop));
         }
         kept
     }
 
-    fn hold(&mut self, position: u64, from: u64, to: u64, payload: &[u8], tag: Tag) -> bool {
+    /// Marks what is held between two positions.
+    pub(super) fn contest_range(&mut self, from: u64, to: u64) {
+        let first = self.held.range(..=from).next_back().map_or(from, |(&start, _)| start);
+        for (start, chunk) in self.held.range_mut(first..to) {
+            chunk.contested |= start + chunk.length() > from;
+        }
+    }
+
+    /// Marks what is held and differs from a segment's bytes.
+    fn contest(&mut self, position: u64, payload: &[u8]) {
+        let end = position.saturating_add(payload.len() as u64);
+        let first = self.held.range(..=position).next_back().map_or(position, |(&start, _)| start);
+        for (&start, chunk) in self.held.range_mut(first..end) {
+            let from = start.max(position);
+            let theirs = payload.get(offset(from, position)..).unwrap_or_default();
+            let ours = chunk.bytes().get(offset(from, start)..).unwrap_or_default();
+            let shared = ours.len().min(theirs.len());
+            count_bytes(shared);
+            chunk.contested |= ours.get(..shared) != theirs.get(..shared);
+        }
+    }
+
+    fn hold(
+        &mut self,
+        position: u64,
+        from: u64,
+        to: u64,
+        payload: &[u8],
+        info: SegmentInfo,
+    ) -> bool {
         let range = offset(from, position)..offset(to, position);
         let bytes = payload.get(range).unwrap_or_default();
-        let cost = bytes.len() + PIECE_COST;
-        look(bytes.len());
+        let cost = bytes.len() + CHUNK_COST;
+        count_bytes(bytes.len());
         if Some(from) != self.next && self.cost + cost > self.limit {
             return false;
         }
-        let piece =
-            Piece { bytes: Zeroizing::new(bytes.to_vec()), used: 0, tag, first: from == position };
+        let chunk = Chunk {
+            bytes: bytes.to_vec(),
+            used: 0,
+            info,
+            first: from == position,
+            contested: false,
+        };
         self.cost += cost;
-        self.held.insert(from, piece);
+        self.held.insert(from, chunk);
         true
     }
 
-    /// Takes the next piece, if it is there.
-    pub(super) fn take(&mut self) -> Option<Piece> {
+    /// Takes the next chunk, if it is there.
+    pub(super) fn take(&mut self) -> Option<Chunk> {
         let next = self.next?;
         let entry = self.held.first_entry()?;
         let start = *entry.key();
         if start > next {
             return None;
         }
-        let mut piece = entry.remove();
-        self.give_up_room();
-        self.cost = self.cost.saturating_sub(piece.cost());
-        if start < next {
-            piece.advance(offset(next, start));
+        if self.released.is_some_and(|released| released <= next) {
+            return None;
         }
-        self.next = Some(next.saturating_add(piece.length()));
-        Some(piece)
+        let mut chunk = entry.remove();
+        self.give_up_room();
+        self.cost = self.cost.saturating_sub(chunk.cost());
+        if start < next {
+            chunk.advance(offset(next, start));
+        }
+        if let Some(released) = self.released
+            && let Some(rest) = chunk.split_off(offset(released, next))
+        {
+            self.cost += rest.cost();
+            self.held.insert(released, rest);
+        }
+        self.next = Some(next.saturating_add(chunk.length()));
+        Some(chunk)
     }
 
-    /// Gives back what is left of the piece taken last.
-    pub(super) fn give_back(&mut self, piece: Piece) {
-        if let (Some(next), length @ 1..) = (self.next, piece.length()) {
+    /// Gives back what is left of the chunk taken last.
+    pub(super) fn give_back(&mut self, chunk: Chunk) {
+        if let (Some(next), length @ 1..) = (self.next, chunk.length()) {
             let start = next.saturating_sub(length);
             self.next = Some(start);
-            self.cost += piece.cost();
-            self.held.insert(start, piece);
+            self.cost += chunk.cost();
+            self.held.insert(start, chunk);
         }
     }
 }

@@ -1,106 +1,140 @@
-//! All connections, and what is due when.
+//! The table of all connections, with their deadlines and events.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use lru::LruCache;
 
 use super::connection::{Connection, Context};
-use super::limits::{Counters, Limits};
-use super::requests::Rest;
-use super::{ConnectionId, Direction, Ends, Finding, Segment, Timestamp};
+use super::limits::{FlowCounters, Limits};
+use super::requests::ClosedState;
+use super::{FlowEvent, WaitingHead};
+use crate::segment::{ConnectionId, Direction, EndpointPair, Segment, Timestamp};
 
-/// Rebuilds the exchanges of all connections.
+/// Poll-style state machine that rebuilds the exchanges of all connections.
 ///
-/// Whatever it learns it hands to the sink of the call in which it learns it. A segment costs
-/// the logarithm of the number of connections; only what is due is looked at.
-pub struct Tracker {
+/// After each call of a `handle_…` method, or of [`Self::finish`], drain
+/// [`Self::poll_event`]: events wait in a list that only the caller empties. A segment costs the
+/// logarithm of the number of connections, and a timeout only visits what is due.
+pub(crate) struct Tracker {
     limits: Limits,
-    counters: Counters,
+    counters: FlowCounters,
     losses: u64,
     connections: LruCache<ConnectionId, Entry>,
     deadlines: BTreeSet<(Timestamp, ConnectionId)>,
+    /// Connections without a request: whether each was accepted, and when it was last heard of.
+    unused: BTreeSet<Unused>,
     buffered: usize,
+    events: VecDeque<FlowEvent>,
     /// The ended connections, the one that ended first at the end.
-    ended: LruCache<ConnectionId, Rest>,
+    ended: LruCache<ConnectionId, ClosedState>,
+    /// The ended connections without a request, apart: a flood of them pushes out no other.
+    ended_unused: LruCache<ConnectionId, ()>,
 }
 
 struct Entry {
     connection: Box<Connection>,
     deadline: Timestamp,
+    /// Its place in [`Tracker::unused`].
+    unused: Option<Unused>,
     size: usize,
 }
 
+/// A connection without a request, in the order in which they make room: attempts first.
+type Unused = (bool, Timestamp, ConnectionId);
+
 impl Tracker {
     /// Creates a tracker that keeps no more than `limits` allow.
-    pub fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            counters: Counters::default(),
+            counters: FlowCounters::default(),
             losses: 0,
             connections: LruCache::unbounded(),
             deadlines: BTreeSet::new(),
+            unused: BTreeSet::new(),
             buffered: 0,
+            events: VecDeque::new(),
             ended: LruCache::unbounded(),
+            ended_unused: LruCache::unbounded(),
         }
     }
 
+    /// Returns the next event, in the order in which they happened; `None` once all are taken.
+    pub(crate) fn poll_event(&mut self) -> Option<FlowEvent> {
+        self.events.pop_front()
+    }
+
     /// Returns what could not be seen as it was.
-    pub fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> FlowCounters {
         self.counters
     }
 
     /// Returns how many connections are followed.
-    pub fn len(&self) -> usize {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn len(&self) -> usize {
         self.connections.len()
     }
 
     /// Returns whether a connection is followed.
-    pub fn follows(&self, connection: ConnectionId) -> bool {
+    #[cfg(test)]
+    pub(crate) fn follows(&self, connection: ConnectionId) -> bool {
         self.connections.contains(&connection)
     }
 
+    /// Returns whether a connection was seen to end, as far back as ends are remembered.
+    pub(crate) fn has_ended(&self, connection: ConnectionId) -> bool {
+        self.ended.contains(&connection) || self.ended_unused.contains(&connection)
+    }
+
+    /// Iterates over the requests that wait for a response, those of the connections that were
+    /// active last first.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = WaitingHead<'_>> {
+        self.connections.iter().flat_map(|(_, entry)| entry.connection.waiting())
+    }
+
     /// Returns whether no connection is followed.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }
 
     /// Returns how many bytes are buffered: heads of open requests, and bytes beyond gaps.
-    pub fn buffered(&self) -> usize {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn buffered(&self) -> usize {
         self.buffered
     }
 
     /// Returns about how many bytes everything takes that is followed.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.buffered + self.connections.len() * size_of::<Connection>()
     }
 
     /// Takes an attempt to connect, before its first packet.
     ///
     /// A second attempt on the same socket ends the first.
-    pub fn opened(
+    pub(crate) fn handle_connect(
         &mut self,
         connection: ConnectionId,
-        ends: Ends,
+        ends: EndpointPair,
         time: Timestamp,
-        sink: &mut impl FnMut(Finding),
     ) {
-        self.end(connection, time, sink);
+        self.end(connection, time);
         self.ended.pop(&connection);
-        self.start(connection, ends, time, true, sink);
-        self.settle(connection, sink);
+        self.start(connection, ends, time, true);
+        self.update_index(connection);
     }
 
     /// Takes a segment.
     ///
     /// One without bytes of a connection that is not followed is left alone, unless it opens
     /// the connection.
-    pub fn segment(&mut self, segment: &Segment<'_>, sink: &mut impl FnMut(Finding)) {
+    pub(crate) fn handle_segment(&mut self, segment: &Segment<'_>) {
         let id = segment.connection;
         let opens = segment.syn && segment.direction == Direction::Request;
         if opens {
             let followed = self.connections.peek(&id);
             if followed.is_some_and(|e| e.connection.is_reopened_by(segment.sequence)) {
-                self.end(id, segment.time, sink);
+                self.end(id, segment.time);
             }
             self.ended.pop(&id);
         }
@@ -116,84 +150,80 @@ impl Tracker {
             self.ended.pop(&id);
         }
         if !self.connections.contains(&id) {
-            if !(segment.syn || asks) {
+            if !(opens || asks) {
                 return;
             }
-            self.start(id, segment.ends, segment.time, segment.syn, sink);
+            self.start(id, segment.ends, segment.time, opens);
         }
         if let Some(rest) = rest {
-            self.with(id, sink, |connection, _| connection.resume(rest));
+            self.with_connection(id, |connection, _| connection.reopen(rest));
         }
-        self.with(id, sink, |connection, context| connection.segment(segment, context));
-        self.settle(id, sink);
+        // What is heard of goes to the front: the one that was silent longest makes room.
+        self.connections.promote(&id);
+        self.with_connection(id, |connection, context| connection.segment(segment, context));
+        self.update_index(id);
     }
 
     /// Takes note that records were lost since the last call: from now on it is uncertain of
     /// each request and connection that is open whether something came back for it.
-    pub fn lost(&mut self) {
+    pub(crate) fn handle_loss(&mut self) {
         self.losses += 1;
     }
 
     /// Does what is due: hands out requests without a response and connections without a
     /// request, gives up gaps, and forgets idle connections.
-    pub fn expire(&mut self, now: Timestamp, sink: &mut impl FnMut(Finding)) {
+    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
         while let Some(&(deadline, id)) = self.deadlines.first() {
             if deadline > now {
                 break;
             }
-            self.with(id, sink, |connection, context| connection.expire(now, context));
+            self.with_connection(id, |connection, context| connection.expire(now, context));
             // What was due has been done, so the next deadline is later; where it is not, the
             // connection is not worth an endless loop.
             let limits = &self.limits;
             let stuck =
                 |e: &Entry| !e.connection.is_closed() && e.connection.deadline(limits) <= now;
             if self.connections.peek(&id).is_some_and(stuck) {
-                self.end(id, now, sink);
+                self.end(id, now);
             }
-            self.settle(id, sink);
+            self.update_index(id);
         }
     }
 
-    /// Returns when [`Self::expire`] has something to do, if nothing else comes before.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|&(deadline, _)| deadline)
+    /// Returns when [`Self::handle_timeout`] has something to do, if nothing else comes before.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        let first = self.deadlines.first().map(|&(deadline, _)| deadline);
+        first.filter(|&deadline| deadline != Timestamp(u64::MAX))
     }
 
     /// Ends the audit: hands out everything that is still open, with what is known of it.
-    pub fn finish(&mut self, now: Timestamp, sink: &mut impl FnMut(Finding)) {
+    pub(crate) fn finish(&mut self, now: Timestamp) {
         while let Some((&id, _)) = self.connections.peek_lru() {
-            self.with(id, sink, |connection, context| connection.end(now, false, context));
+            self.with_connection(id, |connection, context| connection.end(now, false, context));
             self.remove(id);
         }
     }
 
-    fn start(
-        &mut self,
-        id: ConnectionId,
-        ends: Ends,
-        time: Timestamp,
-        opened: bool,
-        sink: &mut impl FnMut(Finding),
-    ) {
+    fn start(&mut self, id: ConnectionId, ends: EndpointPair, time: Timestamp, opened: bool) {
         while self.connections.len() >= self.limits.connections.max(1) {
-            self.evict(time, sink);
+            self.make_room(time);
         }
+        self.ended_unused.pop(&id);
         let context = Context {
             limits: &self.limits,
             counters: &mut self.counters,
             losses: self.losses,
-            sink,
+            events: &mut self.events,
         };
         let connection = Box::new(Connection::new(id, ends, time, opened, &context));
         let deadline = connection.deadline(&self.limits);
         self.deadlines.insert((deadline, id));
-        self.connections.put(id, Entry { connection, deadline, size: 0 });
+        self.connections.put(id, Entry { connection, deadline, unused: None, size: 0 });
     }
 
-    fn with(
+    fn with_connection(
         &mut self,
         id: ConnectionId,
-        sink: &mut impl FnMut(Finding),
         act: impl FnOnce(&mut Connection, &mut Context<'_>),
     ) {
         if let Some(entry) = self.connections.peek_mut(&id) {
@@ -201,20 +231,28 @@ impl Tracker {
                 limits: &self.limits,
                 counters: &mut self.counters,
                 losses: self.losses,
-                sink,
+                events: &mut self.events,
             };
             act(&mut entry.connection, &mut context);
         }
     }
 
     /// Brings the table up to date with what became of a connection.
-    fn settle(&mut self, id: ConnectionId, sink: &mut impl FnMut(Finding)) {
+    fn update_index(&mut self, id: ConnectionId) {
         let Some(entry) = self.connections.peek_mut(&id) else { return };
         if entry.connection.is_closed() {
-            let rest = entry.connection.has_ended().then(|| entry.connection.rest());
+            let has_ended = entry.connection.has_ended();
+            let state = entry.connection.closed_state();
             self.remove(id);
-            if let Some(rest) = rest {
-                self.bury(id, rest);
+            match state {
+                Some(state) => self.remember_closed(id, state),
+                None if has_ended => {
+                    self.ended_unused.put(id, ());
+                    if self.ended_unused.len() > self.limits.ended {
+                        self.ended_unused.pop_lru();
+                    }
+                }
+                None => {}
             }
             return;
         }
@@ -224,37 +262,60 @@ impl Tracker {
             self.deadlines.insert((deadline, id));
             entry.deadline = deadline;
         }
+        let (is_used, is_accepted) = (entry.connection.is_used(), entry.connection.is_accepted());
+        let unused = (!is_used).then(|| (is_accepted, entry.connection.active(), id));
+        if unused != entry.unused {
+            if let Some(before) = std::mem::replace(&mut entry.unused, unused) {
+                self.unused.remove(&before);
+            }
+            self.unused.extend(unused);
+        }
         let size = entry.connection.size();
         self.buffered = self.buffered + size - entry.size;
         entry.size = size;
-        while self.buffered > self.limits.buffered && !self.connections.is_empty() {
-            let now = self.connections.peek(&id).map_or(deadline, |e| e.connection.active());
-            self.evict(now, sink);
+        while self.buffered > self.limits.buffered {
+            // Rare, and only where somebody makes us hold all that: whoever holds most pays.
+            let largest = self.connections.iter().max_by_key(|(_, entry)| entry.size);
+            let Some((&largest, entry)) = largest else { return };
+            let now = entry.connection.active();
+            self.evict(largest, now);
         }
     }
 
-    fn evict(&mut self, now: Timestamp, sink: &mut impl FnMut(Finding)) {
-        if let Some((&id, _)) = self.connections.peek_lru() {
-            self.counters.evicted += 1;
-            self.with(id, sink, |connection, context| connection.end(now, false, context));
-            self.remove(id);
+    /// Forgets a connection: an attempt to connect before one that was accepted, one without a
+    /// request before the others, and of those the one that was silent longest.
+    fn make_room(&mut self, now: Timestamp) {
+        let unused = self.unused.first().map(|&(.., id)| id);
+        if let Some(id) = unused.or_else(|| self.connections.peek_lru().map(|(&id, _)| id)) {
+            self.evict(id, now);
         }
     }
 
-    fn end(&mut self, id: ConnectionId, now: Timestamp, sink: &mut impl FnMut(Finding)) {
-        self.with(id, sink, |connection, context| connection.end(now, true, context));
+    fn evict(&mut self, id: ConnectionId, now: Timestamp) {
+        // An attempt over which nothing came loses nothing by it: its event says so.
+        let loses = |entry: &Entry| entry.connection.is_used() || entry.connection.is_accepted();
+        self.counters.evicted += u64::from(self.connections.peek(&id).is_some_and(loses));
+        self.with_connection(id, |connection, context| connection.evict(now, context));
+        self.remove(id);
+    }
+
+    fn end(&mut self, id: ConnectionId, now: Timestamp) {
+        self.with_connection(id, |connection, context| connection.end(now, true, context));
         self.remove(id);
     }
 
     fn remove(&mut self, id: ConnectionId) {
         if let Some(entry) = self.connections.pop(&id) {
             self.deadlines.remove(&(entry.deadline, id));
+            if let Some(unused) = entry.unused {
+                self.unused.remove(&unused);
+            }
             self.buffered -= entry.size;
         }
     }
 
-    fn bury(&mut self, id: ConnectionId, rest: Rest) {
-        self.ended.put(id, rest);
+    fn remember_closed(&mut self, id: ConnectionId, state: ClosedState) {
+        self.ended.put(id, state);
         while self.ended.len() > self.limits.ended {
             self.ended.pop_lru();
         }

@@ -5,10 +5,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::{Serializer, ser::Formatter};
 
-use crate::audit::{
-    event::Event,
-    limit::{is_hidden, is_plain},
-};
+use crate::event::Event;
+use crate::text::bounded::{is_hidden, is_plain};
 
 /// Appends an event to `line` as one JSON object and a line feed.
 ///
@@ -56,7 +54,7 @@ impl Formatter for Escaping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::event::tests::request;
+    use crate::audit::fixture::request;
 
     #[test]
     fn an_event_is_one_line_whatever_its_arguments() {

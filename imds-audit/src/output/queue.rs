@@ -1,39 +1,44 @@
-//! Takes lines without ever waiting for those who read them.
+//! A bounded, non-blocking line queue, emptied by a thread of its own.
 //!
-//! A pipe that nobody empties, a terminal that is stopped, a network file system that is gone:
-//! each makes a write wait, perhaps for ever. So a thread of its own writes, and the audit, with
-//! its signals, goes on. What has no room any more is dropped and counted, like what a full disk
-//! refuses, and the thread writes a report of it as soon as writing works again.
+//! A pipe that nobody reads, a terminal that is stopped, a network file system that is gone: each
+//! blocks a write, perhaps without end. So a thread of its own writes, and the audit, with its
+//! signals, goes on. Lines beyond the bound are dropped and counted, like those that a full disk
+//! refuses, and the thread writes a report of the count as soon as writing works again.
+
+mod state;
+mod writer_thread;
 
 use std::{
-    collections::VecDeque,
-    io::{self, Write},
+    io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
     time::Duration,
 };
 
+use state::State;
 use tokio::sync::Notify;
+use writer_thread::WriterThread;
 
-use super::writer::{Writer, WriterError};
+use super::{
+    destination::Destination,
+    loss::LostLines,
+    writer::{Writer, WriterError},
+};
+use crate::event::Checkpoint;
 
 /// The most bytes of lines that wait to be written.
-pub const CAPACITY: usize = 2 << 20;
+pub(crate) const CAPACITY: usize = 2 << 20;
 
-/// How many bytes of lines are written at a time; more only where one line is longer.
-const PIECE: usize = 64 * 1024;
-
-/// How long [`Queue::settle`] waits at a time for something to happen.
+/// Time that [`Queue::drain`] waits for progress, per attempt.
 const ATTEMPT: Duration = Duration::from_millis(100);
-/// How many times in a row it waits in vain.
-const ATTEMPTS_IN_VAIN: u32 = 30;
-/// How many times it waits at all.
+/// Attempts in a row without progress after which it gives up.
+const IDLE_ATTEMPTS: u32 = 30;
+/// Attempts in all.
 const ATTEMPTS: u32 = 600;
 
-/// What is said where a reader is the trouble and not the system.
-const UNREAD: &str = "nobody reads it, or not fast enough";
+/// The reason given where a reader is at fault and not the system.
+const UNREAD: &str = "the reader is gone or too slow";
 
-/// The lines on their way to a writer.
+/// Lines on their way to a writer.
 #[derive(Debug)]
 pub struct Queue {
     shared: Arc<Shared>,
@@ -42,158 +47,141 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to do for the thread that writes.
+    /// Wakes the thread that writes.
     work: Condvar,
-    /// It has done something.
+    /// Wakes whoever waits for its progress.
     done: Condvar,
-    /// It has done something that the audit must know.
-    changed: Notify,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// Whole lines that wait. In pieces of one size, so that a queue that fills and empties leaves
-    /// no holes of other sizes in the heap, and what it took is given back.
-    pieces: VecDeque<Piece>,
-    /// How many bytes they are.
-    size: usize,
-    /// How many lines.
-    waiting: u64,
-    /// A piece that is not in use, so that the usual few lines need no new one.
-    spare: Option<Piece>,
-    /// How many lines the thread has in its hands.
-    in_hand: u64,
-    /// The thread is at work, also on a report.
-    busy: bool,
-    /// What waits is to be written now.
-    asked: bool,
-    /// Lines that were lost, and are not reported.
-    unreported: u64,
-    /// Lines that were lost and reported, and not yet handed to the summary.
-    reported: u64,
-    /// Lines that were lost and that the last line is to tell; no report may follow it.
-    hushed: Option<u64>,
-    /// How often the thread got something done.
-    progress: u64,
-    failing: bool,
-    trouble: Option<String>,
-    /// Nobody reads any more.
-    closed: bool,
-    /// Waiting was given up once.
-    stuck: bool,
-    /// No more lines come.
-    ended: bool,
+/// What an output has done, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputStatus {
+    /// Bytes written.
+    pub written: u64,
+    /// Attempts to write that failed.
+    pub errors: u64,
+    /// Files that were rotated away.
+    pub rotations: u64,
+    /// Rotated files that were removed for want of free space.
+    pub removed_files: u64,
+    /// Lines lost.
+    pub lost: u64,
+    /// Bytes that wait.
+    pub waiting: u64,
+    /// The last attempt to write failed.
+    pub is_failing: bool,
 }
 
-/// Lines that are written together.
-#[derive(Debug, Default)]
-struct Piece {
-    bytes: Vec<u8>,
-    lines: u64,
-}
+/// A handle of an output, for those that do not write to it.
+#[derive(Clone, Debug)]
+pub struct OutputHandle(Arc<Shared>);
 
-impl State {
-    fn is_settled(&self) -> bool {
-        self.closed || (self.waiting == 0 && !self.busy)
+impl OutputHandle {
+    /// Has the thread that writes open its destination anew, after the lines that wait.
+    pub fn reopen(&self) {
+        let mut state = self.0.lock();
+        state.reopen_requested = true;
+        state.flush_requested = true;
+        self.0.work.notify_one();
     }
 
-    /// Adds a line. Returns whether a piece is full.
-    fn add(&mut self, line: &[u8]) -> bool {
-        let has_room = |piece: &Piece| piece.bytes.len() + line.len() <= PIECE;
-        if !self.pieces.back().is_some_and(has_room) {
-            let mut piece = self.spare.take().unwrap_or_default();
-            piece.bytes.reserve_exact(PIECE.max(line.len()));
-            self.pieces.push_back(piece);
-        }
-        if let Some(piece) = self.pieces.back_mut() {
-            piece.bytes.extend_from_slice(line);
-            piece.lines += 1;
-        }
-        self.size += line.len();
-        self.waiting += 1;
-        self.size >= PIECE
-    }
-
-    /// Takes the oldest piece for the thread that writes.
-    fn take(&mut self) -> Piece {
-        let piece = self.pieces.pop_front().unwrap_or_default();
-        self.size = self.size.saturating_sub(piece.bytes.len());
-        self.waiting = self.waiting.saturating_sub(piece.lines);
-        self.in_hand = piece.lines;
-        self.busy = true;
-        // What waits behind it was asked for too.
-        self.asked = !self.pieces.is_empty();
-        piece
-    }
-
-    /// Takes a piece back that was written.
-    fn reuse(&mut self, mut piece: Piece) {
-        if piece.bytes.capacity() <= PIECE {
-            piece.bytes.clear();
-            piece.lines = 0;
-            self.spare = Some(piece);
+    /// Returns what was written and lost so far.
+    pub fn status(&self) -> OutputStatus {
+        let state = self.0.lock();
+        OutputStatus {
+            written: state.written,
+            errors: state.errors,
+            rotations: state.rotations,
+            removed_files: state.removed_files,
+            lost: state.lost,
+            waiting: u64::try_from(state.size).unwrap_or(u64::MAX),
+            is_failing: state.failing,
         }
     }
 }
 
 impl Shared {
+    /// Wakes whoever waits for progress, if anybody does.
+    fn notify_watchers(&self, state: &State) {
+        if state.watchers > 0 {
+            self.done.notify_all();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Queue {
-    /// Starts the thread that writes. `report` makes the line that tells how many were lost.
+    /// Starts the thread that writes. `report` makes the line that says how many were lost for one
+    /// reason.
     ///
     /// # Errors
-    /// Where no thread can be had.
-    pub fn start<W, R>(writer: Writer<W>, report: R) -> io::Result<Self>
+    /// Returns an error if the thread cannot be started.
+    pub fn start<D, R>(writer: Writer<D>, report: R) -> io::Result<Self>
     where
-        W: Write + Send + 'static,
-        R: FnMut(u64) -> Vec<u8> + Send + 'static,
+        D: Destination + 'static,
+        R: FnMut(LostLines) -> Vec<u8> + Send + 'static,
     {
         let shared = Arc::new(Shared::default());
-        let mut clerk = Clerk { shared: Arc::clone(&shared), writer, report };
-        thread::Builder::new().name("output".to_owned()).spawn(move || clerk.run())?;
+        WriterThread::start(Arc::clone(&shared), writer, report)?;
         Ok(Self { shared })
     }
 
     /// Takes a line, its line feed included; it is written at the next [`flush`](Self::flush), or
-    /// when enough has come together. Where there is no room, it is lost.
-    pub fn push(&self, line: &[u8]) {
+    /// when a chunk is full. It is lost if there is no room, or none left for its caller.
+    pub fn push(&self, line: &[u8], caller: Option<u64>) {
         let mut state = self.shared.lock();
         if state.closed {
             return;
         }
-        if state.size + line.len() > CAPACITY {
-            state.unreported += 1;
-            state.trouble.get_or_insert_with(|| UNREAD.to_owned());
+        if !state.has_room(line.len(), caller) {
+            state.lose(1);
+            state.last_error.get_or_insert_with(|| UNREAD.to_owned());
             return;
         }
-        if state.add(line) {
-            state.asked = true;
+        if state.add(line, caller) {
+            state.flush_requested = true;
             self.shared.work.notify_one();
         }
     }
 
-    /// Counts a line that could not even be made.
-    pub fn lose(&self) {
-        self.shared.lock().unreported += 1;
+    /// Counts a line that could not be rendered as lost.
+    pub fn count_unrenderable(&self) {
+        self.shared.lock().lose(1);
     }
 
-    /// Has everything written that waits. Returns how many lost lines have been reported since
-    /// the last call.
+    /// Has all waiting lines written. Returns the lost lines that were reported since the last call.
     ///
     /// # Errors
-    /// Where nobody reads any more.
-    pub fn flush(&self) -> Result<u64, WriterError> {
+    /// Returns an error if the output is closed.
+    pub fn flush(&self) -> Result<LostLines, WriterError> {
         let mut state = self.shared.lock();
         if state.closed {
             return Err(WriterError::Closed);
         }
-        state.asked = true;
-        self.shared.work.notify_one();
+        // It is called whenever no record waits, mostly with no line either: nobody is woken for that.
+        if state.has_work() {
+            state.flush_requested = true;
+            self.shared.work.notify_one();
+        }
         Ok(std::mem::take(&mut state.reported))
+    }
+
+    /// Returns a handle of this output.
+    pub fn handle(&self) -> OutputHandle {
+        OutputHandle(Arc::clone(&self.shared))
+    }
+
+    /// Returns what was written and lost so far.
+    pub fn status(&self) -> OutputStatus {
+        self.handle().status()
+    }
+
+    /// Returns the last line that was written, of an output that seals.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        self.shared.lock().checkpoint.clone()
     }
 
     /// Returns how many bytes wait.
@@ -201,27 +189,28 @@ impl Queue {
         self.shared.lock().size
     }
 
-    /// Returns whether nobody reads any more.
+    /// Returns whether the output is closed.
     pub fn is_closed(&self) -> bool {
         self.shared.lock().closed
     }
 
-    /// Waits until [`flush`](Self::flush) has news: nobody reads any more, or losses have been
-    /// reported.
-    pub async fn changed(&self) {
-        self.shared.changed.notified().await;
+    /// Wakes `listener` whenever [`flush`](Self::flush) has news: the output was closed, or losses
+    /// were reported.
+    pub fn set_listener(&self, listener: &Arc<Notify>) {
+        self.shared.lock().listener = Some(Arc::clone(listener));
     }
 
-    /// Waits until everything is written or lost, as long as something is done at all: a bounded
-    /// number of attempts. Returns whether it is.
-    pub fn settle(&self) -> bool {
+    /// Waits until every line is written or lost, as long as there is progress and at most a
+    /// minute. Returns whether that is so.
+    pub fn drain(&self) -> bool {
         let mut state = self.shared.lock();
-        state.asked = true;
+        state.flush_requested = true;
         self.shared.work.notify_one();
-        let patience = if state.stuck { 1 } else { ATTEMPTS_IN_VAIN };
-        let (mut in_vain, mut seen) = (0, state.progress);
+        let patience = if state.drain_timed_out { 1 } else { IDLE_ATTEMPTS };
+        let (mut idle, mut seen) = (0, state.progress);
+        state.watchers += 1;
         for _ in 0..ATTEMPTS {
-            if state.is_settled() || in_vain == patience {
+            if state.is_drained() || idle == patience {
                 break;
             }
             state = self
@@ -229,126 +218,57 @@ impl Queue {
                 .done
                 .wait_timeout(state, ATTEMPT)
                 .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
-            in_vain = if state.progress == seen { in_vain + 1 } else { 0 };
+            idle = if state.progress == seen { idle + 1 } else { 0 };
             seen = state.progress;
         }
-        state.stuck = !state.is_settled();
-        !state.stuck
+        state.watchers -= 1;
+        state.drain_timed_out = !state.is_drained();
+        !state.drain_timed_out
     }
 
-    /// Returns how many lines were lost and not reported: the last line will tell it, and nothing
-    /// may follow that.
-    pub fn hush(&self) -> u64 {
+    /// Returns the lines that were lost and not reported, for the last line; no report is written any
+    /// more.
+    pub fn freeze_losses(&self) -> LostLines {
         let mut state = self.shared.lock();
         let lost = std::mem::take(&mut state.unreported);
-        *state.hushed.insert(lost)
+        *state.frozen.insert(lost)
     }
 
-    /// Returns how many lines were not written and are told nowhere, as far as is known now.
+    /// Returns how many lines are neither written nor reported as lost so far.
     pub fn unwritten(&self) -> u64 {
         let state = self.shared.lock();
-        let open = state.unreported + state.waiting + state.in_hand;
-        if state.closed || open == 0 { 0 } else { open + state.hushed.unwrap_or(0) }
+        let open = state.unreported.total() + state.waiting + state.in_hand;
+        let frozen = state.frozen.unwrap_or_default().total();
+        if state.closed || open == 0 { 0 } else { open + frozen }
     }
 
-    /// Returns what the system said when writing last failed, or that nobody reads.
-    pub fn trouble(&self) -> Option<String> {
+    /// Returns the last error of a write, or that the reader is too slow.
+    pub fn last_error(&self) -> Option<String> {
         let state = self.shared.lock();
-        let unread = || state.stuck.then(|| UNREAD.to_owned());
-        state.trouble.clone().or_else(unread)
+        let unread = || state.drain_timed_out.then(|| UNREAD.to_owned());
+        state.last_error.clone().or_else(unread)
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        self.settle();
-        self.shared.lock().ended = true;
+        self.drain();
+        let mut state = self.shared.lock();
+        state.ended = true;
+        state.watchers += 1;
         self.shared.work.notify_one();
-        // Where it is stuck, the thread ends with the program.
-    }
-}
-
-/// The thread that writes.
-struct Clerk<W, R> {
-    shared: Arc<Shared>,
-    writer: Writer<W>,
-    report: R,
-}
-
-impl<W: Write, R: FnMut(u64) -> Vec<u8>> Clerk<W, R> {
-    fn run(&mut self) {
-        while let Some(piece) = self.next() {
-            if !piece.bytes.is_empty() && self.write(&piece.bytes, piece.lines).is_err() {
+        // Another output may be about to open the same file. A thread that is blocked ends with
+        // the program.
+        for _ in 0..IDLE_ATTEMPTS {
+            if state.exited || state.drain_timed_out {
                 return;
             }
-            if self.report().is_err() {
-                return;
-            }
-            let mut state = self.shared.lock();
-            state.reuse(piece);
-            state.busy = false;
-            drop(state);
-            self.shared.done.notify_all();
+            state = self
+                .shared
+                .done
+                .wait_timeout(state, ATTEMPT)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
         }
-    }
-
-    /// Waits for lines, or for losses that can be reported; `None` at the end.
-    fn next(&mut self) -> Option<Piece> {
-        let mut state = self.shared.lock();
-        loop {
-            let is_due = state.asked && (state.waiting > 0 || state.unreported > 0);
-            if is_due {
-                return Some(state.take());
-            }
-            if state.ended {
-                return None;
-            }
-            state = self.shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Writes some lines, and notes what came of them. Returns how many were lost.
-    fn write(&mut self, bytes: &[u8], lines: u64) -> Result<u64, WriterError> {
-        let result = self.writer.write(bytes).and_then(|()| self.writer.flush());
-        let lost = self.writer.take_lost();
-        let mut state = self.shared.lock();
-        state.in_hand = state.in_hand.saturating_sub(lines);
-        state.unreported += lost;
-        state.failing = self.writer.is_failing();
-        if let Some(trouble) = self.writer.trouble() {
-            state.trouble = Some(trouble.to_owned());
-        }
-        state.progress += 1;
-        state.closed = result.is_err();
-        if state.closed {
-            state.busy = false;
-            self.shared.changed.notify_one();
-        }
-        self.shared.done.notify_all();
-        result.map(|()| lost)
-    }
-
-    /// Reports what was lost, where writing works.
-    fn report(&mut self) -> Result<(), WriterError> {
-        let lost = {
-            let state = self.shared.lock();
-            if state.unreported == 0 || state.failing || state.hushed.is_some() {
-                return Ok(());
-            }
-            state.unreported
-        };
-        let line = (self.report)(lost);
-        let lost_again = self.write(&line, 0)?;
-        let mut state = self.shared.lock();
-        if lost_again > 0 {
-            // The report is no event that was lost; the next attempt repeats it.
-            state.unreported = state.unreported.saturating_sub(lost_again);
-        } else {
-            state.unreported = state.unreported.saturating_sub(lost);
-            state.reported += lost;
-            self.shared.changed.notify_one();
-        }
-        Ok(())
     }
 }
 

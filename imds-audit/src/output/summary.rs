@@ -1,84 +1,58 @@
 //! The closing summary: who still uses IMDSv1, why, and what was not seen.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use super::hops::Hops;
-use super::sharing::Sharing;
-use super::tally::Tally;
-use super::{printable, who};
-use crate::audit::advice::Advice;
-use crate::audit::class::{Class, Outcome, Resource};
-use crate::audit::event::{Body, Event, Loss, Process, RequestEvent, Time, Totals};
+use crate::aggregate::callers::of_class;
+use crate::aggregate::causes;
+use crate::aggregate::token_reuse::Sharing;
+use crate::aggregate::window::Window;
+use crate::event::{
+    Body, CallerAdvice, CallerTally, Class, Classes, Event, Loss, Outcome, Time, Totals,
+};
+use crate::text::terminal;
 
-/// The number of callers that are told apart; requests of others are counted together.
-pub const MAX_CALLERS: usize = 4096;
-/// The columns of a caller's title, which tell one caller from another.
+/// The columns of a caller's title.
 const TITLE: usize = 120;
 
-/// Collects what passes and tells it at the end.
+/// The closing summary of a run.
 #[derive(Debug, Default)]
 pub struct Summary {
-    tally: Tally,
-    callers: HashMap<CallerKey, Caller>,
-    /// Requests by callers beyond [`MAX_CALLERS`], and those of them that were IMDSv1.
-    others: u64,
-    others_v1: u64,
-    others_v1_served: u64,
-    hops: Hops,
+    window: Window,
     sharing: Sharing,
 }
 
-/// What makes a caller one line of the summary.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct CallerKey {
-    title: String,
-    home: Option<String>,
-}
-
-#[derive(Debug)]
-struct Caller {
-    classes: BTreeMap<Class, BTreeMap<Outcome, u64>>,
-    v1_served: u64,
-    resources: BTreeSet<Resource>,
-    first: Time,
-    last: Time,
-    /// The latest, of an IMDSv1 request where it made one.
-    advice: Option<Advice>,
-}
-
 impl Summary {
-    /// Takes in an event, written or not.
+    /// Adds an event, written or not.
     pub fn add(&mut self, event: &Event) {
-        self.tally.add(&event.body);
-        match &event.body {
-            Body::Request(request) => self.add_request(request),
-            Body::Start(_) | Body::Connection(_) | Body::Loss(_) | Body::Stop(_) => {}
+        self.window.add(event);
+        if let Body::Request(request) = &event.body {
+            self.sharing.add(request);
         }
     }
 
-    /// Takes in a loss that had no event of its own.
+    /// Adds a loss that has no event of its own.
     pub fn add_loss(&mut self, loss: &Loss) {
-        self.tally.add_loss(loss);
+        self.window.add_loss(loss);
     }
 
-    /// Takes in how many callers were forgotten, so that advice for them may be wrong.
+    /// Sets how many callers the diagnosis has forgotten, so that advice for them may be wrong.
     pub const fn set_forgotten(&mut self, callers: u64) {
-        self.tally.set_forgotten(callers);
+        self.window.totals.set_forgotten(callers);
     }
 
-    /// Returns what was seen, for the `stop` event.
+    /// Returns the totals, for the `stop` event.
     pub const fn totals(&self) -> &Totals {
-        self.tally.totals()
+        self.window.totals.totals()
     }
 
-    /// Returns what was lost, for the `stop` event.
+    /// Returns the losses, for the `stop` event.
     pub fn losses(&self) -> Vec<Loss> {
-        self.tally.losses()
+        self.window.totals.losses()
     }
 
-    /// Tells everything, after an audit of this length.
+    /// Renders the summary of an audit of this length.
     pub fn render(&self, observed: Duration) -> String {
         let mut page = String::new();
         // Writing to a string does not fail.
@@ -86,44 +60,12 @@ impl Summary {
         page
     }
 
-    fn add_request(&mut self, event: &RequestEvent) {
-        self.hops.add(event);
-        self.sharing.add(event);
-        let key = CallerKey::new(&event.process);
-        let v1 = event.imds.class == Class::V1;
-        let served = v1 && event.imds.outcome == Outcome::Served;
-        if self.callers.len() >= MAX_CALLERS && !self.callers.contains_key(&key) {
-            self.others = self.others.saturating_add(1);
-            self.others_v1 = self.others_v1.saturating_add(u64::from(v1));
-            self.others_v1_served = self.others_v1_served.saturating_add(u64::from(served));
-            return;
-        }
-        let caller = self.callers.entry(key).or_insert_with(|| Caller {
-            classes: BTreeMap::new(),
-            v1_served: 0,
-            resources: BTreeSet::new(),
-            first: event.time,
-            last: event.time,
-            advice: None,
-        });
-        let outcomes = caller.classes.entry(event.imds.class).or_default();
-        let count = outcomes.entry(event.imds.outcome).or_default();
-        *count = count.saturating_add(1);
-        caller.v1_served = caller.v1_served.saturating_add(u64::from(served));
-        caller.resources.extend(event.imds.resource);
-        caller.first = caller.first.min(event.time);
-        caller.last = caller.last.max(event.time);
-        if event.advice.is_some() && (v1 || caller.of_class(Class::V1) == 0) {
-            caller.advice.clone_from(&event.advice);
-        }
-    }
-
     fn write(&self, page: &mut String, observed: Duration) -> fmt::Result {
         self.write_totals(page)?;
         self.write_callers(page)?;
-        write!(page, "{}{}", self.hops, self.sharing)?;
+        write!(page, "{}{}", self.window.hops, self.sharing)?;
         for loss in self.losses() {
-            writeln!(page, "lost: {}", printable::loss(&loss))?;
+            writeln!(page, "lost: {}", super::loss::describe(&loss))?;
         }
         writeln!(page, "{}", self.verdict(observed))
     }
@@ -144,20 +86,17 @@ impl Summary {
     }
 
     fn write_callers(&self, page: &mut String) -> fmt::Result {
-        let mut callers: Vec<_> = self.callers.iter().collect();
-        let rank = |caller: &Caller| {
-            let of = |class| std::cmp::Reverse(caller.of_class(class));
-            (of(Class::V1), of(Class::V2EmptyToken), of(Class::Unknown))
-        };
-        callers.sort_by(|(a, x), (b, y)| rank(x).cmp(&rank(y)).then_with(|| a.cmp(b)));
+        let callers = self.window.callers.sorted();
         if !callers.is_empty() {
             writeln!(page, "callers:")?;
         }
-        for (key, caller) in callers {
-            self.write_caller(page, key, caller)?;
+        for tally in callers {
+            write_caller(page, tally)?;
         }
-        if self.others > 0 {
-            let (all, v1) = (self.others, self.others_v1);
+        let others = &self.window.callers.others().classes;
+        let all = Class::ALL.iter().fold(0_u64, |sum, &class| sum + of_class(others, class));
+        if all > 0 {
+            let v1 = of_class(others, Class::V1);
             writeln!(page, "  other callers: {all} requests, {v1} of them v1")?;
         }
         let forgotten = self.totals().forgotten_callers;
@@ -165,73 +104,88 @@ impl Summary {
             writeln!(
                 page,
                 "  forgotten: token requests of {forgotten} processes and programs, the oldest; \
-                 \"never asks for a token\" may be wrong of them"
+                 the diagnosis \"never asks for a token\" may be wrong for them"
             )?;
         }
         Ok(())
     }
 
-    fn write_caller(&self, page: &mut String, key: &CallerKey, caller: &Caller) -> fmt::Result {
-        let home = key.home.as_ref().map(|home| format!("  ({home})")).unwrap_or_default();
-        writeln!(page, "  {}{home}", key.title)?;
-        let classes: Vec<String> = Class::ALL
-            .into_iter()
-            .filter_map(|class| Some((class, caller.classes.get(&class)?)))
-            .map(|(class, outcomes)| {
-                let counts: Vec<String> =
-                    outcomes.iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
-                format!("{class}: {}", counts.join(", "))
-            })
-            .collect();
-        let resources: Vec<&str> = caller.resources.iter().map(|r| r.name()).collect();
-        let resources = match resources.as_slice() {
-            [] => String::new(),
-            names => format!("; {}", names.join(", ")),
-        };
-        let (first, last) = (short(caller.first), short(caller.last));
-        let seen = if first == last { first } else { format!("{first} to {last}") };
-        writeln!(page, "    {}{resources}; {seen}", classes.join("; "))?;
-        let Some(advice) = &caller.advice else { return Ok(()) };
-        writeln!(page, "    {}", printable::escape(&advice.reason))?;
-        writeln!(page, "    → {}", printable::escape(&advice.text))?;
-        match &advice.command {
-            Some(command) => writeln!(page, "      {}", printable::escape(command)),
-            None => Ok(()),
+    /// Says whether IMDSv2 can be enforced, as far as this audit can say it.
+    fn verdict(&self, observed: Duration) -> String {
+        let length = humantime::format_duration(Duration::from_secs(observed.as_secs()));
+        let mut sentence = format!("in {length} {}", self.without_token());
+        if let Some(empty) = self.made(Class::V2EmptyToken, |_| true) {
+            let _ = write!(
+                sentence,
+                "; {}",
+                empty.clause("request had an empty token", "requests had an empty token")
+            );
+        }
+        format!("{sentence}; {}", self.unobserved())
+    }
+
+    /// Says how many IMDSv1 requests were served, and how many were made without being served.
+    fn without_token(&self) -> String {
+        let served = self.made(Class::V1, |outcome| outcome == Outcome::Served);
+        let others = self.made(Class::V1, |outcome| outcome != Outcome::Served);
+        match (served, others) {
+            (None, None) => "no IMDSv1 request was made".to_owned(),
+            (None, Some(made)) => {
+                format!(
+                    "no IMDSv1 request was served, but {}",
+                    made.clause("was made", "were made")
+                )
+            }
+            (Some(served), others) => {
+                let (count, callers) = (served.requests, served.callers());
+                let requests =
+                    if count == 1 { "IMDSv1 request was" } else { "IMDSv1 requests were" };
+                let more = others
+                    .map(|made| format!(", and {}", made.clause("more was made", "more were made")))
+                    .unwrap_or_default();
+                format!("{count} {requests} served, to {callers}{more}")
+            }
         }
     }
 
-    /// Says whether IMDSv2 can be enforced, as far as this audit can say it.
-    fn verdict(&self, observed: Duration) -> String {
-        let served = self.totals().counters.metadata_no_token;
-        let length = humantime::format_duration(Duration::from_secs(observed.as_secs()));
-        let callers = self.callers.values().filter(|caller| caller.v1_served > 0).count();
-        let more = if self.others_v1_served > 0 { "more than " } else { "" };
-        let start = match served {
-            0 => format!("in {length} no IMDSv1 request was served"),
-            1 => format!("in {length} 1 IMDSv1 request was served"),
-            _ => format!("in {length} {served} IMDSv1 requests were served"),
+    /// Counts the requests of a class with these outcomes; `None` if there were none.
+    fn made(&self, class: Class, is_meant: impl Fn(Outcome) -> bool) -> Option<Made> {
+        let meant = |classes: &Classes| -> BTreeMap<Outcome, u64> {
+            let outcomes = classes.get(&class).into_iter().flatten();
+            outcomes
+                .filter(|(outcome, _)| is_meant(**outcome))
+                .map(|(&o, &count)| (o, count))
+                .collect()
         };
-        let by = match (served, callers) {
-            (0, _) => String::new(),
-            (_, 1) => format!(", to {more}1 caller"),
-            _ => format!(", to {more}{callers} callers"),
-        };
-        format!("{start}{by}; {}", self.unobserved())
+        let outcomes = meant(&self.totals().classes);
+        let callers = self.window.callers.sorted();
+        Some(Made {
+            requests: outcomes.values().fold(0, |sum, count| sum.saturating_add(*count)),
+            callers: callers.iter().filter(|tally| !meant(&tally.classes).is_empty()).count(),
+            are_more: !meant(&self.window.callers.others().classes).is_empty(),
+            outcomes,
+        })
+        .filter(|made| made.requests > 0)
     }
 
     fn unobserved(&self) -> String {
         let lost = self.losses().iter().fold(0_u64, |sum, loss| sum.saturating_add(loss.count));
-        let unknown = self.tally.of_class(Class::Unknown);
-        let open = self.totals().classes.get(&Class::V1).and_then(|o| o.get(&Outcome::Unobserved));
-        let open = open.copied().unwrap_or(0);
+        let unknown = self.window.totals.of_class(Class::Unknown);
         let mut parts = Vec::new();
-        for (count, what) in [
-            (lost, "losses"),
-            (unknown, "requests of unknown class"),
-            (open, "IMDSv1 requests whose response was not observed"),
-        ] {
-            if count > 0 {
-                parts.push(format!("{count} {what}"));
+        if lost > 0 {
+            parts.push(counted(lost, "loss", "losses"));
+        }
+        if unknown > 0 {
+            parts.push(counted(unknown, "request of unknown class", "requests of unknown class"));
+        }
+        // Unknown requests are counted already, whatever their outcome.
+        for class in Class::ALL.into_iter().filter(|class| *class != Class::Unknown) {
+            let outcomes = self.totals().classes.get(&class);
+            let count = outcomes.and_then(|outcomes| outcomes.get(&Outcome::Unobserved)).copied();
+            if let Some(count) = count.filter(|count| *count > 0) {
+                let one = format!("{class} request whose response was not observed");
+                let many = format!("{class} requests whose response was not observed");
+                parts.push(counted(count, &one, &many));
             }
         }
         match parts.as_slice() {
@@ -241,18 +195,71 @@ impl Summary {
     }
 }
 
-impl Caller {
-    fn of_class(&self, class: Class) -> u64 {
-        let outcomes = self.classes.get(&class).map(BTreeMap::values);
-        outcomes.into_iter().flatten().fold(0, |sum, count| sum.saturating_add(*count))
+/// Requests of one kind.
+struct Made {
+    requests: u64,
+    outcomes: BTreeMap<Outcome, u64>,
+    callers: usize,
+    /// Some of them are of callers beyond the bound on callers.
+    are_more: bool,
+}
+
+impl Made {
+    fn callers(&self) -> String {
+        let more = if self.are_more { "more than " } else { "" };
+        format!("{more}{}", counted(self.callers as u64, "caller", "callers"))
+    }
+
+    fn clause(&self, one: &str, many: &str) -> String {
+        let outcomes: Vec<String> =
+            self.outcomes.iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
+        format!(
+            "{}, by {} ({})",
+            counted(self.requests, one, many),
+            self.callers(),
+            outcomes.join(", ")
+        )
     }
 }
 
-impl CallerKey {
-    fn new(process: &Process) -> Self {
-        let title = printable::shorten(&who::title(process), TITLE);
-        Self { title, home: who::home(process) }
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn write_caller(page: &mut String, tally: &CallerTally) -> fmt::Result {
+    let home = tally.caller.home.as_ref().map(|home| format!("  ({home})")).unwrap_or_default();
+    writeln!(page, "  {}{home}", terminal::shorten(&tally.caller.title, TITLE))?;
+    let classes: Vec<String> = Class::ALL
+        .into_iter()
+        .filter_map(|class| Some((class, tally.classes.get(&class)?)))
+        .map(|(class, outcomes)| {
+            let counts: Vec<String> =
+                outcomes.iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
+            format!("{class}: {}", counts.join(", "))
+        })
+        .collect();
+    let resources: Vec<&str> = tally.resources.iter().map(|r| r.name()).collect();
+    let resources = match resources.as_slice() {
+        [] => String::new(),
+        names => format!("; {}", names.join(", ")),
+    };
+    let (first, last) = (short(tally.first), short(tally.last));
+    let seen = if first == last { first } else { format!("{first} to {last}") };
+    writeln!(page, "    {}{resources}; {seen}", classes.join("; "))?;
+    if let Some(last) = tally.last_without_token.filter(|last| *last != tally.last) {
+        writeln!(page, "    last request without a token: {}", short(last))?;
     }
+    for CallerAdvice { advice, .. } in &causes::folded(&tally.advice, &tally.asked) {
+        writeln!(page, "    {}", terminal::escape(&advice.reason))?;
+        writeln!(page, "    → {}", terminal::escape(&advice.text))?;
+        if let Some(command) = &advice.command {
+            writeln!(page, "      {}", terminal::escape(command))?;
+        }
+    }
+    if tally.advice_dropped > 0 {
+        writeln!(page, "    and more causes, of {} requests", tally.advice_dropped)?;
+    }
+    Ok(())
 }
 
 /// Returns a time to the second.
@@ -261,5 +268,4 @@ fn short(time: Time) -> String {
 }
 
 #[cfg(test)]
-#[path = "summary_tests.rs"]
 mod tests;

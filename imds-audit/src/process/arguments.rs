@@ -4,11 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The largest number of argument bytes kept of a process; the rest is cut and marked.
-pub const MAX_ARGUMENT_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_ARGUMENT_BYTES: usize = 16 * 1024;
 /// The largest number of arguments kept of a process; the rest is cut and marked.
-pub const MAX_ARGUMENT_COUNT: usize = 4096;
+pub(crate) const MAX_ARGUMENT_COUNT: usize = 4096;
 /// More empty arguments than this at the end are the padding of a rewritten command line.
 const MAX_TRAILING_EMPTY: usize = 8;
+
+/// Changes a command line before it is kept, as to leave out secrets.
+pub(crate) type ArgumentFilter = fn(&Arguments) -> Arguments;
 
 /// A command line.
 ///
@@ -48,7 +51,7 @@ impl Arguments {
     }
 
     /// Returns the same command line with other words, at most as many bytes as are kept.
-    pub fn reworded(&self, words: &[impl AsRef<[u8]>]) -> Self {
+    pub fn with_words(&self, words: &[impl AsRef<[u8]>]) -> Self {
         let mut bytes = Vec::with_capacity(self.bytes.len());
         for (index, word) in words.iter().enumerate() {
             if index > 0 {

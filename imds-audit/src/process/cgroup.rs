@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use lru::LruCache;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, readlinkat, statat};
 
-use super::placement::Placement;
+use super::cgroup_path::CgroupLocation;
 use super::procfs::read_to_end;
 
 /// The type of a file handle in the cgroup file system (`FILEID_KERNFS` in
@@ -20,14 +20,17 @@ const FILEID_KERNFS: libc::c_int = 0xfe;
 const MAX_PATHS: NonZeroUsize = NonZeroUsize::new(512).unwrap();
 /// A longer path is not kept: the kernel's own bound (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
+/// The number of folders of a path whose owners are read.
+const MAX_DEPTH: usize = 32;
 /// How far a mount table is read in search of the cgroup root.
 const MAX_MOUNTS: usize = 1024 * 1024;
 
 /// Finds the path of a cgroup from its id, also when no process of it is left.
 #[derive(Debug)]
-pub struct CgroupResolver {
+pub(crate) struct CgroupResolver {
     root: OwnedFd,
     root_id: u64,
+    root_owner: u32,
     paths: LruCache<u64, Box<[u8]>>,
 }
 
@@ -45,11 +48,16 @@ impl CgroupResolver {
     /// # Errors
     ///
     /// Fails where that is no folder.
-    pub fn open(root: &Path) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, root, flags, Mode::empty())?;
-        let root_id = fstat(&root)?.st_ino;
-        Ok(Self { root, root_id, paths: LruCache::new(MAX_PATHS) })
+        let stat = fstat(&root)?;
+        Ok(Self {
+            root,
+            root_id: stat.st_ino,
+            root_owner: stat.st_uid,
+            paths: LruCache::new(MAX_PATHS),
+        })
     }
 
     /// Returns the path below the root, with a leading slash. `None` for a cgroup that is gone
@@ -57,7 +65,7 @@ impl CgroupResolver {
     /// (`CAP_DAC_READ_SEARCH`).
     ///
     /// A cgroup that still exists is looked up afresh, as it may have been renamed.
-    pub fn resolve(&mut self, id: u64) -> Option<Box<[u8]>> {
+    pub(crate) fn resolve(&mut self, id: u64) -> Option<Box<[u8]>> {
         if id == self.root_id {
             return Some((*b"/").into());
         }
@@ -68,6 +76,23 @@ impl CgroupResolver {
             }
             None => self.paths.get(&id).cloned(),
         }
+    }
+
+    /// Returns how many bytes at the start of a path name folders of the host's: up to and with the
+    /// first folder that another user owns than the hierarchy's root, as a delegated one does. The
+    /// whole path where nobody else owns any, or where that cannot be read.
+    pub(crate) fn host_len(&self, path: &[u8]) -> usize {
+        let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
+        let mut ends = ends.map(|(end, _)| end).chain([path.len()]).take(MAX_DEPTH);
+        let is_of_another = |end: usize| {
+            let folder = path.get(1..end).filter(|folder| !folder.is_empty());
+            folder.is_some_and(|folder| {
+                let name = OsStr::from_bytes(folder);
+                statat(&self.root, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .is_ok_and(|stat| stat.st_uid != self.root_owner)
+            })
+        };
+        ends.find(|&end| is_of_another(end)).unwrap_or(path.len())
     }
 
     /// Opens the cgroup by its id and asks the kernel for the open folder's path.
@@ -107,7 +132,7 @@ fn link(folder: &OwnedFd) -> Option<Vec<u8>> {
 }
 
 /// Finds where the cgroup v2 hierarchy is mounted: below the host's root if there, else anywhere.
-pub fn find_mount_below(procfs: &Path, host: &Path) -> Option<PathBuf> {
+pub(super) fn find_mount_below(procfs: &Path, host: &Path) -> Option<PathBuf> {
     let mounts = mounts(procfs);
     let below = mounts.iter().find(|path| path.starts_with(host));
     below.or(mounts.first()).cloned()
@@ -132,16 +157,16 @@ fn mounts(procfs: &Path) -> Vec<PathBuf> {
 /// one that says most: the first that names a container, else a unit, else anything.
 ///
 /// On a hybrid host the v2 path is often the root, and only a v1 path tells the container.
-pub fn most_telling(resolved: Option<&[u8]>, memberships: &[u8]) -> Option<Box<[u8]>> {
+pub(crate) fn most_specific(resolved: Option<&[u8]>, memberships: &[u8]) -> Option<Box<[u8]>> {
     let mut paths: Vec<(u8, &[u8])> = resolved.map(|path| (0, path)).into_iter().collect();
     paths.extend(memberships.split(|&byte| byte == b'\n').filter_map(membership));
     paths.sort_by_key(|&(order, _)| order);
-    let says = |wanted: fn(&Placement) -> bool| {
-        paths.iter().map(|&(_, path)| path).find(|path| wanted(&Placement::of(path)))
+    let says = |wanted: fn(&CgroupLocation) -> bool| {
+        paths.iter().map(|&(_, path)| path).find(|path| wanted(&CgroupLocation::of(path)))
     };
-    says(|placement| placement.container.is_some())
-        .or_else(|| says(|placement| placement.pod.is_some()))
-        .or_else(|| says(|placement| placement.unit.is_some()))
+    says(|location| location.container.is_some())
+        .or_else(|| says(|location| location.pod.is_some()))
+        .or_else(|| says(|location| location.unit.is_some()))
         .or_else(|| paths.iter().map(|&(_, path)| path).find(|&path| path != b"/"))
         .or_else(|| paths.first().map(|&(_, path)| path))
         .map(Into::into)
@@ -215,6 +240,21 @@ mod tests {
     }
 
     #[test]
+    fn the_hosts_part_of_a_path_ends_at_a_folder_of_another_owner() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("a.service/b/c")).unwrap();
+        let resolver = CgroupResolver::open(root.path()).unwrap();
+        let path = b"/a.service/b/c";
+        assert_eq!(resolver.host_len(path), path.len());
+        assert_eq!(resolver.host_len(b"/gone/x"), 7);
+        assert_eq!(resolver.host_len(b"/"), 1);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(root.path().join("a.service"), Some(1000), None).unwrap();
+            assert_eq!(resolver.host_len(path), "/a.service".len());
+        }
+    }
+
+    #[test]
     fn a_folder_that_is_no_cgroup_resolves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let mut resolver = CgroupResolver::open(folder.path()).unwrap();
@@ -226,29 +266,28 @@ mod tests {
         let id = "0123456789abcdef".repeat(4);
         let docker = format!("/docker/{id}");
         let lines = format!("4:memory:{docker}\n1:name=systemd:/init.scope\n0::/\n");
-        assert_eq!(most_telling(Some(b"/"), lines.as_bytes()).as_deref(), Some(docker.as_bytes()));
+        assert_eq!(most_specific(Some(b"/"), lines.as_bytes()).as_deref(), Some(docker.as_bytes()));
         let lines = b"4:memory:/x\n1:name=systemd:/system.slice/a.service\n0::/\n";
-        assert_eq!(most_telling(None, lines).as_deref(), Some(&b"/system.slice/a.service"[..]));
-        assert_eq!(most_telling(None, b"4:memory:/x:y\n0::/\n").as_deref(), Some(&b"/x:y"[..]));
-        assert_eq!(most_telling(None, b"4:memory:/\n0::/\n").as_deref(), Some(&b"/"[..]));
-        assert_eq!(most_telling(None, b"nonsense\n1:x\n0::relative\n"), None);
+        assert_eq!(most_specific(None, lines).as_deref(), Some(&b"/system.slice/a.service"[..]));
+        assert_eq!(most_specific(None, b"4:memory:/x:y\n0::/\n").as_deref(), Some(&b"/x:y"[..]));
+        assert_eq!(most_specific(None, b"4:memory:/\n0::/\n").as_deref(), Some(&b"/"[..]));
+        assert_eq!(most_specific(None, b"nonsense\n1:x\n0::relative\n"), None);
     }
 
     #[test]
     fn the_recorded_cgroup_goes_before_a_later_one() {
         let later = b"0::/system.slice/later.service\n";
         let then = &b"/system.slice/then.service"[..];
-        assert_eq!(most_telling(Some(then), later).as_deref(), Some(then));
+        assert_eq!(most_specific(Some(then), later).as_deref(), Some(then));
     }
 
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(most_telling(None, &bytes).is_none_or(|path| path.len() <= MAX_PATH));
+            prop_assert!(most_specific(None, &bytes).is_none_or(|path| path.len() <= MAX_PATH));
         }
     }
 }
 
 #[cfg(test)]
-#[path = "cgroup_tests.rs"]
 mod forms;

@@ -6,7 +6,7 @@ use imds_audit_ebpf::{Snapshot, Task, kind, snapshot_flags};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Returns a snapshot that knows nothing but that everything could be read.
-pub fn empty() -> Snapshot {
+pub(crate) fn empty() -> Snapshot {
     let mut snapshot = Snapshot::new_zeroed();
     snapshot.kind = kind::CONNECT;
     snapshot.flags = snapshot_flags::KERNEL | snapshot_flags::ARGUMENTS;
@@ -14,14 +14,14 @@ pub fn empty() -> Snapshot {
 }
 
 /// Returns the record as it would lie in the ring.
-pub fn bytes(mut snapshot: Snapshot, arguments: &[u8]) -> Vec<u8> {
+pub(crate) fn bytes(mut snapshot: Snapshot, arguments: &[u8]) -> Vec<u8> {
     snapshot.arguments_captured = arguments.len().try_into().unwrap();
     [snapshot.as_bytes(), arguments].concat()
 }
 
-/// Returns the record that the kernel half would have made of a live process, with the start
+/// Returns the record that the eBPF programs would have made of a live process, with the start
 /// time rounded down to a clock tick. It reads procfs in its own way, as an oracle.
-pub fn of_live_process(pid: u32) -> (Snapshot, Vec<u8>) {
+pub(crate) fn of_live_process(pid: u32) -> (Snapshot, Vec<u8>) {
     let stat = fs::read(format!("/proc/{pid}/stat")).unwrap();
     let end = stat.iter().rposition(|&byte| byte == b')').unwrap();
     let comm = &stat[stat.iter().position(|&byte| byte == b'(').unwrap() + 1..end];

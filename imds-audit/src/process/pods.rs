@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use lru::LruCache;
 
-use super::Placement;
+use super::cgroup_path::CgroupLocation;
 
 /// The largest number of names read of a folder: a node has a few hundred pods.
 const MAX_ENTRIES: usize = 16_384;
@@ -37,7 +37,7 @@ pub struct PodNames {
 
 /// What is asked of the kubelet's folders.
 #[derive(Clone, Debug)]
-pub struct PodQuestion {
+pub(crate) struct PodQuestion {
     /// The pod's uid and the container's id, which is empty where it is not known.
     asked: Asked,
     /// When, in nanoseconds since boot.
@@ -46,10 +46,15 @@ pub struct PodQuestion {
 
 impl PodQuestion {
     /// Asks for the names of a place; `None` where it is in no pod.
-    pub fn of(placement: &Placement, time: u64) -> Option<Self> {
-        let container = placement.container.as_ref().map(|found| found.id.clone());
-        let asked = (placement.pod.clone()?, container.unwrap_or_default());
+    pub(crate) fn of(location: &CgroupLocation, time: u64) -> Option<Self> {
+        let container = location.host_container().map(Into::into);
+        let asked = (location.pod.clone()?, container.unwrap_or_default());
         Some(Self { asked, time })
+    }
+
+    /// Returns the container's id, empty where it is not known.
+    pub(super) fn container(&self) -> &[u8] {
+        &self.asked.1
     }
 }
 
@@ -58,7 +63,7 @@ type Asked = (Box<[u8]>, Box<[u8]>);
 
 /// The kubelet's log folders.
 #[derive(Debug)]
-pub struct Pods {
+pub(crate) struct Pods {
     /// The folder that has `pods` and `containers` in it.
     logs: PathBuf,
     known: LruCache<Asked, (Option<PodNames>, u64)>,
@@ -66,12 +71,12 @@ pub struct Pods {
 
 impl Pods {
     /// Uses the folders `pods` and `containers` below `logs`.
-    pub fn new(logs: &Path) -> Self {
+    pub(crate) fn new(logs: &Path) -> Self {
         Self { logs: logs.into(), known: LruCache::new(MAX_KNOWN) }
     }
 
     /// Finds the names of a pod and of a container in it.
-    pub fn names(&mut self, question: PodQuestion) -> Option<PodNames> {
+    pub(crate) fn names(&mut self, question: PodQuestion) -> Option<PodNames> {
         let PodQuestion { asked, time } = question;
         if let Some((names, last)) = self.known.get(&asked) {
             // The kubelet links a container's log when the container runs already.
@@ -167,7 +172,7 @@ mod tests {
         pods.names(PodQuestion { asked, time })
     }
 
-    fn told(names: Option<PodNames>) -> String {
+    fn reported(names: Option<PodNames>) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         names.map_or("-".to_owned(), |names| {
             let container = names.container.as_deref().map_or("-".to_owned(), text);
@@ -182,18 +187,18 @@ mod tests {
             &[&format!("{pod}/app"), &format!("{pod}/proxy"), "kube-system_dns_00"],
             &["web-0_shop_proxy-abc.log", "web-0_shop_app-def.log", "web-0_other_x-abc.log"],
         );
-        assert_eq!(told(ask(&mut pods, UID, Some(b"abc"), 0)), "shop web-0 proxy");
-        assert_eq!(told(ask(&mut pods, UID, Some(b"def"), 0)), "shop web-0 app");
-        assert_eq!(told(ask(&mut pods, UID, Some(b"000"), 0)), "shop web-0 -");
-        assert_eq!(told(ask(&mut pods, b"00", None, 0)), "kube-system dns -");
-        assert_eq!(told(ask(&mut pods, b"11", None, 0)), "-");
+        assert_eq!(reported(ask(&mut pods, UID, Some(b"abc"), 0)), "shop web-0 proxy");
+        assert_eq!(reported(ask(&mut pods, UID, Some(b"def"), 0)), "shop web-0 app");
+        assert_eq!(reported(ask(&mut pods, UID, Some(b"000"), 0)), "shop web-0 -");
+        assert_eq!(reported(ask(&mut pods, b"00", None, 0)), "kube-system dns -");
+        assert_eq!(reported(ask(&mut pods, b"11", None, 0)), "-");
     }
 
     #[test]
     fn the_only_container_of_a_pod_needs_no_link() {
         let pod = format!("shop_web_{}/app", String::from_utf8_lossy(UID));
         let (_folder, mut pods) = folders(&[&pod], &[]);
-        assert_eq!(told(ask(&mut pods, UID, Some(b"abc"), 0)), "shop web app");
+        assert_eq!(reported(ask(&mut pods, UID, Some(b"abc"), 0)), "shop web app");
     }
 
     #[test]
@@ -203,35 +208,35 @@ mod tests {
             &[],
         );
         for uid in ["01", "02", "03", "04", "05", "c"] {
-            assert_eq!(told(ask(&mut pods, uid.as_bytes(), None, 0)), "-", "{uid}");
+            assert_eq!(reported(ask(&mut pods, uid.as_bytes(), None, 0)), "-", "{uid}");
         }
-        assert_eq!(told(ask(&mut pods, b"06", None, 0)), "a b -");
+        assert_eq!(reported(ask(&mut pods, b"06", None, 0)), "a b -");
         symlink("/", folder.path().join("pods/a_b_07")).unwrap();
-        assert_eq!(told(ask(&mut pods, b"07", None, 0)), "a b -");
+        assert_eq!(reported(ask(&mut pods, b"07", None, 0)), "a b -");
     }
 
     #[test]
     fn a_pod_that_is_not_there_yet_is_looked_for_again_later() {
         let (folder, mut pods) = folders(&[], &[]);
-        assert_eq!(told(ask(&mut pods, b"01", None, 0)), "-");
+        assert_eq!(reported(ask(&mut pods, b"01", None, 0)), "-");
         fs::create_dir_all(folder.path().join("pods/a_b_01/c")).unwrap();
-        assert_eq!(told(ask(&mut pods, b"01", None, RETRY_AFTER - 1)), "-");
-        assert_eq!(told(ask(&mut pods, b"01", None, RETRY_AFTER)), "a b -");
+        assert_eq!(reported(ask(&mut pods, b"01", None, RETRY_AFTER - 1)), "-");
+        assert_eq!(reported(ask(&mut pods, b"01", None, RETRY_AFTER)), "a b -");
     }
 
     #[test]
     fn a_container_whose_log_is_linked_after_its_first_request_is_named_later() {
         let (folder, mut pods) = folders(&["a_b_01/init", "a_b_01/app"], &[]);
-        assert_eq!(told(ask(&mut pods, b"01", Some(b"abc"), 0)), "a b -");
+        assert_eq!(reported(ask(&mut pods, b"01", Some(b"abc"), 0)), "a b -");
         symlink("/no/such/file", folder.path().join("containers/b_a_app-abc.log")).unwrap();
-        assert_eq!(told(ask(&mut pods, b"01", Some(b"abc"), RETRY_AFTER - 1)), "a b -");
-        assert_eq!(told(ask(&mut pods, b"01", Some(b"abc"), RETRY_AFTER)), "a b app");
+        assert_eq!(reported(ask(&mut pods, b"01", Some(b"abc"), RETRY_AFTER - 1)), "a b -");
+        assert_eq!(reported(ask(&mut pods, b"01", Some(b"abc"), RETRY_AFTER)), "a b app");
     }
 
     #[test]
     fn a_container_without_an_id_is_not_taken_for_the_only_one_of_its_pod() {
         let (_folder, mut pods) = folders(&["a_b_01/init"], &[]);
-        assert_eq!(told(ask(&mut pods, b"01", None, 0)), "a b -");
-        assert_eq!(told(ask(&mut pods, b"01", Some(b"abc"), 0)), "a b init");
+        assert_eq!(reported(ask(&mut pods, b"01", None, 0)), "a b -");
+        assert_eq!(reported(ask(&mut pods, b"01", Some(b"abc"), 0)), "a b init");
     }
 }

@@ -1,4 +1,4 @@
-//! Where the host's file systems are.
+//! Locations of the host's file systems.
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,21 @@ impl Default for Roots {
 }
 
 impl Roots {
+    /// Takes the host's file systems as they lie below a folder, but for those that are named.
+    pub fn below_but(
+        host: &Path,
+        procfs: Option<&Path>,
+        cgroup: Option<&Path>,
+        kubelet_logs: Option<&Path>,
+    ) -> Self {
+        let roots = Self::below(host);
+        Self {
+            procfs: procfs.map_or(roots.procfs, Path::to_owned),
+            cgroup: cgroup.map(Path::to_owned).or(roots.cgroup),
+            kubelet_logs: kubelet_logs.map_or(roots.kubelet_logs, Path::to_owned),
+        }
+    }
+
     /// Takes the host's file systems as they lie below a folder, such as its root mounted into a
     /// container.
     pub fn below(host: &Path) -> Self {

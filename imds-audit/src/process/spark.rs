@@ -1,10 +1,12 @@
 //! Tells the processes of a Spark application from others.
 
-use super::program::{Program, jvm};
+use super::executable::Executable;
+use super::workload::{self, Workload, java};
+use crate::event::{Spark, SparkPython, SparkRole};
 
 /// What a process is to a Spark application, as its command line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum SparkPart {
     /// The virtual machine that runs the application's own code and plans its work.
     Driver,
     /// A virtual machine that does the work.
@@ -15,17 +17,7 @@ pub enum Part {
     Worker,
 }
 
-/// Which virtual machine of a Spark application a process belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spark {
-    /// The virtual machine's part, [`Part::Driver`] or [`Part::Executor`], and its process in the
-    /// initial pid namespace; `None` where none is among the known ancestors.
-    pub machine: Option<(Part, u32)>,
-    /// The part of the Python below it, [`Part::Notebook`] or [`Part::Worker`].
-    pub python: Option<Part>,
-}
-
-/// The main classes of drivers, but for [`jvm::SPARK_SUBMIT`]: Databricks' own (a driver's log,
+/// The main classes of drivers, but for [`java::SPARK_SUBMIT`]: Databricks' own (a driver's log,
 /// "Driver command is"; mspnp/spark-monitoring, SparkLookup.java), and Spark's where a cluster
 /// runs the driver (deploy/yarn/ApplicationMaster.scala, deploy/worker/DriverWrapper.scala).
 const DRIVERS: [&[u8]; 3] = [
@@ -51,29 +43,44 @@ const NOTEBOOKS: [&[u8]; 2] = [
     b"/databricks/python_shell/scripts/db_ipykernel_launcher.py",
 ];
 
-impl Part {
-    /// Reads the part from what a process runs and, for a virtual machine, from the words of its
+/// Reads what a process runs, and what it is to a Spark application, from a command line as it
+/// lies in memory, each argument ended by a NUL; `truncated` where it goes on behind those bytes.
+pub(super) fn workload_and_role(
+    exe: Option<&Executable>,
+    memory: &[u8],
+    truncated: bool,
+) -> (Workload, Option<SparkPart>) {
+    let (words, truncated) = workload::words(memory, truncated);
+    let workload = Workload::read(exe, &words, truncated);
+    let role = SparkPart::of(&workload, words.get(1..).unwrap_or_default(), truncated);
+    (workload, role)
+}
+
+impl SparkPart {
+    /// Reads the role from what a process runs and, for a virtual machine, from the words of its
     /// command line.
-    pub(super) fn of(program: &Program, words: &[&[u8]], truncated: bool) -> Option<Self> {
-        match program {
-            Program::Module(name) => WORKERS.contains(&&**name).then_some(Self::Worker),
-            Program::Script(path) if NOTEBOOKS.iter().any(|known| path.ends_with(known)) => {
+    fn of(workload: &Workload, words: &[&[u8]], truncated: bool) -> Option<Self> {
+        match workload {
+            Workload::Module(name) => WORKERS.contains(&&**name).then_some(Self::Worker),
+            Workload::Script(path) if NOTEBOOKS.iter().any(|known| path.ends_with(known)) => {
                 Some(Self::Notebook)
             }
-            Program::Script(_) | Program::Class(_) | Program::Jar(_) | Program::Tool(_) => {
+            Workload::Script(_) | Workload::Class(_) | Workload::Jar(_) | Workload::Tool(_) => {
                 Self::of_machine(words, truncated)
             }
-            Program::Commands
-            | Program::Wrapper
-            | Program::Launcher
-            | Program::Other
-            | Program::Unknown => None,
+            Workload::Supervisor { .. }
+            | Workload::CompiledTool
+            | Workload::Commands
+            | Workload::Wrapper
+            | Workload::Launcher
+            | Workload::Other
+            | Workload::Unknown => None,
         }
     }
 
     fn of_machine(words: &[&[u8]], truncated: bool) -> Option<Self> {
-        let (class, rest) = jvm::main_class(words, truncated)?;
-        if DRIVERS.contains(&class) || (class == jvm::SPARK_SUBMIT && !jvm::only_submits(rest)) {
+        let (class, rest) = java::main_class(words, truncated)?;
+        if DRIVERS.contains(&class) || (class == java::SPARK_SUBMIT && !java::only_submits(rest)) {
             Some(Self::Driver)
         } else if EXECUTORS.contains(&class) {
             Some(Self::Executor)
@@ -83,33 +90,39 @@ impl Part {
     }
 }
 
-impl Spark {
-    /// Finds the nearest virtual machine of Spark, and the Python below it, among the parts of a
-    /// process and of its ancestors, the process first, each with its number.
-    pub fn of(chain: impl IntoIterator<Item = (Option<Part>, u32)>) -> Option<Self> {
-        let mut python = None;
-        for (part, pid) in chain {
-            match part {
-                Some(Part::Driver | Part::Executor) => {
-                    return Some(Self { machine: part.map(|part| (part, pid)), python });
-                }
-                Some(Part::Notebook | Part::Worker) => python = python.or(part),
-                None => {}
+/// Finds the nearest virtual machine of Spark, and the Python below it, among the parts of a
+/// process and of its ancestors, the process first, each with its pid.
+pub(super) fn application(
+    chain: impl IntoIterator<Item = (Option<SparkPart>, u32)>,
+) -> Option<Spark> {
+    let mut python = None;
+    for (part, pid) in chain {
+        let role = match part {
+            Some(SparkPart::Driver) => SparkRole::Driver,
+            Some(SparkPart::Executor) => SparkRole::Executor,
+            Some(SparkPart::Notebook) => {
+                python = python.or(Some(SparkPython::Notebook));
+                continue;
             }
-        }
-        python.map(|_| Self { machine: None, python })
+            Some(SparkPart::Worker) => {
+                python = python.or(Some(SparkPython::Worker));
+                continue;
+            }
+            None => continue,
+        };
+        return Some(Spark { role: Some(role), jvm: Some(pid), python });
     }
+    python.map(|python| Spark { role: None, jvm: None, python: Some(python) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::Executable;
 
-    fn part(exe: &str, words: &[&str]) -> Option<Part> {
+    fn role(exe: &str, words: &[&str]) -> Option<SparkPart> {
         let memory = words.join("\0") + "\0";
         let exe = Executable::FileName(exe.as_bytes().into());
-        Program::read(Some(&exe), memory.as_bytes(), false).1
+        workload_and_role(Some(&exe), memory.as_bytes(), false).1
     }
 
     #[test]
@@ -130,39 +143,43 @@ mod tests {
                     "/databricks/hive/conf:/databricks/jars/*",
                     "com.databricks.backend.daemon.driver.DriverDaemon",
                 ][..],
-                Some(Part::Driver),
+                Some(SparkPart::Driver),
             ),
             // Spark 3.5.5 of PyPI, by `ps`: the application is Python and starts this.
             (
                 "java",
                 &["java", "-cp", "/x/jars/*", "-Xmx1g", submit, "--conf", "a=b", "pyspark-shell"],
-                Some(Part::Driver),
+                Some(SparkPart::Driver),
             ),
-            ("java", &["java", submit, "--class", "com.x.Etl", "etl.jar"], Some(Part::Driver)),
+            ("java", &["java", submit, "--class", "com.x.Etl", "etl.jar"], Some(SparkPart::Driver)),
             ("java", &["java", submit, "-v", "--deploy-mode", "cluster", "etl.jar"], None),
             ("java", &["java", submit, "--jars", "a.jar", "--deploy-mode=cluster", "x.py"], None),
             ("java", &["java", submit, "--conf", "spark.submit.deployMode=cluster", "x.py"], None),
-            ("java", &["java", submit, "etl.jar", "--deploy-mode", "cluster"], Some(Part::Driver)),
+            (
+                "java",
+                &["java", submit, "etl.jar", "--deploy-mode", "cluster"],
+                Some(SparkPart::Driver),
+            ),
             (
                 "java",
                 &["java", "org.apache.spark.deploy.yarn.ApplicationMaster", "--class", "x"],
-                Some(Part::Driver),
+                Some(SparkPart::Driver),
             ),
             (
                 "java",
                 &["java", "org.apache.spark.executor.CoarseGrainedExecutorBackend", "--cores", "4"],
-                Some(Part::Executor),
+                Some(SparkPart::Executor),
             ),
             (
                 "java",
                 &["java", "org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend"],
-                Some(Part::Executor),
+                Some(SparkPart::Executor),
             ),
             // Others of Spark's own, which run nobody's code.
             ("java", &["java", "org.apache.spark.deploy.worker.Worker", "spark://x:7077"], None),
             ("java", &["java", "-jar", "app.jar", DRIVER], None),
             // Spark 3.5.5 of PyPI, by `ps`.
-            ("python3.11", &["python3", "-m", "pyspark.daemon"], Some(Part::Worker)),
+            ("python3.11", &["python3", "-m", "pyspark.daemon"], Some(SparkPart::Worker)),
             (
                 "python3.10",
                 &[
@@ -171,17 +188,17 @@ mod tests {
                     "-f",
                     "x.json",
                 ],
-                Some(Part::Notebook),
+                Some(SparkPart::Notebook),
             ),
             (
                 "python3.8",
                 &["python", "/databricks/python_shell/scripts/PythonShell.py"],
-                Some(Part::Notebook),
+                Some(SparkPart::Notebook),
             ),
             ("python3.8", &["python", "/opt/PythonShell.py"], None),
             ("bash", &["bash", "/opt/x.sh", DRIVER], None),
         ] {
-            assert_eq!(part(exe, words), expected, "{words:?}");
+            assert_eq!(role(exe, words), expected, "{words:?}");
         }
     }
 
@@ -189,18 +206,24 @@ mod tests {
 
     #[test]
     fn the_nearest_machine_counts_with_the_python_below_it() {
-        let (worker, notebook) = (Some(Part::Worker), Some(Part::Notebook));
-        let (driver, executor) = (Some(Part::Driver), Some(Part::Executor));
+        let (worker, notebook) = (Some(SparkPart::Worker), Some(SparkPart::Notebook));
+        let (driver, executor) = (Some(SparkPart::Driver), Some(SparkPart::Executor));
+        let spark = |role, jvm, python| Some(Spark { role, jvm, python });
+        let (drives, executes) = (Some(SparkRole::Driver), Some(SparkRole::Executor));
         for (chain, expected) in [
-            (&[None, notebook, None, driver][..], Some((Some((Part::Driver, 3)), notebook))),
-            (&[worker, worker, executor, driver], Some((Some((Part::Executor, 2)), worker))),
-            (&[driver, notebook], Some((Some((Part::Driver, 0)), None))),
-            (&[None, notebook], Some((None, notebook))),
+            (
+                &[None, notebook, None, driver][..],
+                spark(drives, Some(3), Some(SparkPython::Notebook)),
+            ),
+            (
+                &[worker, worker, executor, driver],
+                spark(executes, Some(2), Some(SparkPython::Worker)),
+            ),
+            (&[driver, notebook], spark(drives, Some(0), None)),
+            (&[None, notebook], spark(None, None, Some(SparkPython::Notebook))),
             (&[None, None], None),
         ] {
-            let chain = chain.iter().copied().zip(0..);
-            let found = Spark::of(chain).map(|spark| (spark.machine, spark.python));
-            assert_eq!(found, expected);
+            assert_eq!(application(chain.iter().copied().zip(0..)), expected);
         }
     }
 }

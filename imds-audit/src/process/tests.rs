@@ -2,10 +2,13 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
+use super::limits::RETRY_AFTER;
 use imds_audit_ebpf::Snapshot;
 
 use super::*;
+use crate::snapshot::SnapshotRecord;
 
 /// A child that is ended with the test.
 struct Running(Child);
@@ -33,12 +36,23 @@ impl Drop for Running {
 }
 
 fn processes() -> Processes {
-    Processes::open(&Roots::default()).unwrap()
+    Processes::open(&Roots::default(), RecordPids::Kernel).unwrap()
 }
 
 fn observe(processes: &mut Processes, snapshot: Snapshot, arguments: &[u8]) -> Arc<Process> {
     let bytes = fixture::bytes(snapshot, arguments);
-    processes.observe(&Record::parse(&bytes).unwrap())
+    let observed = processes.observe(&SnapshotRecord::parse(&bytes).unwrap());
+    if observed.is_pending { completed(processes) } else { observed }
+}
+
+/// Waits for the one process that is being completed.
+fn completed(processes: &mut Processes) -> Arc<Process> {
+    loop {
+        if let Some(process) = processes.poll() {
+            return process;
+        }
+        std::thread::yield_now();
+    }
 }
 
 fn arguments(process: &Process) -> Vec<Vec<u8>> {
@@ -57,7 +71,7 @@ fn a_live_process_is_completed_with_odd_arguments_as_they_are() {
     let (snapshot, bytes) = fixture::of_live_process(child.0.id());
     let mut seen = processes();
     let process = observe(&mut seen, snapshot, &bytes);
-    assert_eq!(process.completion, Completion::Program);
+    assert_eq!(process.procfs_match, ProcfsMatch::Program);
     let expected: [&[u8]; 7] =
         [b"sh", b"-c", b"read line; exec sleep 60", b"line\nbreak", b"", b"\xff\xfe", b""];
     assert_eq!(arguments(&process), expected);
@@ -81,7 +95,7 @@ fn another_program_in_the_same_process_is_not_taken_for_the_first() {
         std::thread::yield_now();
     }
     let process = observe(&mut processes(), snapshot, &bytes);
-    assert_eq!(process.completion, Completion::Process);
+    assert_eq!(process.procfs_match, ProcfsMatch::Process);
     assert_eq!(process.exe, Some(Executable::FileName(name(&snapshot.exe))));
     assert_eq!(arguments(&process)[0], b"sh");
     assert!(process.cgroup.is_some());
@@ -96,7 +110,7 @@ fn equal_addresses_with_other_arguments_are_another_program() {
     let child = odd_shell();
     let (snapshot, mut bytes) = fixture::of_live_process(child.0.id());
     bytes[0] = b'z';
-    assert_eq!(observe(&mut processes(), snapshot, &bytes).completion, Completion::Process);
+    assert_eq!(observe(&mut processes(), snapshot, &bytes).procfs_match, ProcfsMatch::Process);
 }
 
 #[test]
@@ -110,8 +124,8 @@ fn unknown_addresses_prove_no_program() {
     snapshot.flags = imds_audit_ebpf::snapshot_flags::KERNEL;
     (snapshot.task.pid, snapshot.task.start_time) = (7, 1);
     let roots = Roots { procfs: folder.path().into(), cgroup: None, ..Roots::default() };
-    let process = observe(&mut Processes::open(&roots).unwrap(), snapshot, b"");
-    assert_eq!((process.completion, &process.arguments), (Completion::Process, &None));
+    let process = observe(&mut Processes::open(&roots, RecordPids::Kernel).unwrap(), snapshot, b"");
+    assert_eq!((process.procfs_match, &process.arguments), (ProcfsMatch::Process, &None));
 }
 
 #[test]
@@ -120,7 +134,7 @@ fn a_later_process_with_the_same_pid_is_refused() {
     let (mut snapshot, bytes) = fixture::of_live_process(child.0.id());
     snapshot.task.start_time -= 1;
     let process = observe(&mut processes(), snapshot, &bytes);
-    assert_eq!(process.completion, Completion::None);
+    assert_eq!(process.procfs_match, ProcfsMatch::None);
     assert_eq!((process.cgroup.clone(), process.user.clone()), (None, None));
 }
 
@@ -130,7 +144,7 @@ fn a_vanished_process_keeps_what_the_kernel_said() {
     let (snapshot, bytes) = fixture::of_live_process(child.0.id());
     drop(child);
     let process = observe(&mut processes(), snapshot, &bytes);
-    assert_eq!(process.completion, Completion::None);
+    assert_eq!(process.procfs_match, ProcfsMatch::None);
     assert_eq!(arguments(&process).len(), 7);
     assert_eq!(process.exe, Some(Executable::FileName(name(&snapshot.exe))));
 }
@@ -145,15 +159,15 @@ fn without_kernel_reads_procfs_is_marked_unverified_and_a_younger_process_refuse
     (snapshot.arguments_start, snapshot.arguments_end) = (0, 0);
     (snapshot.comm, snapshot.exe) = ([0; 16], [0; 64]);
     let process = observe(&mut processes(), snapshot, b"");
-    assert_eq!(process.completion, Completion::Unverified);
+    assert_eq!(process.procfs_match, ProcfsMatch::Unverified);
     assert_eq!(process.start_time, Some(start_time));
     assert_eq!(process.ancestors[0].pid, std::process::id());
     assert_eq!(arguments(&process)[1], b"-c");
     snapshot.time = start_time - 1;
-    assert_eq!(observe(&mut processes(), snapshot, b"").completion, Completion::None);
+    assert_eq!(observe(&mut processes(), snapshot, b"").procfs_match, ProcfsMatch::None);
     snapshot.time = time;
     snapshot.thread_comm[0] = b'?';
-    assert_eq!(observe(&mut processes(), snapshot, b"").completion, Completion::None);
+    assert_eq!(observe(&mut processes(), snapshot, b"").procfs_match, ProcfsMatch::None);
 }
 
 #[test]
@@ -210,7 +224,7 @@ fn debug_output_holds_no_argument() {
     let mut snapshot = fixture::empty();
     snapshot.arguments_end = 40;
     let bytes = fixture::bytes(snapshot, b"curl\0secret-token\0");
-    let process = Record::parse(&bytes).unwrap().process();
+    let process = SnapshotRecord::parse(&bytes).unwrap().process();
     assert!(!format!("{process:?}").contains("secret"));
     assert!(format!("{process:?}").contains("count: 2"));
 }
@@ -232,7 +246,7 @@ fn an_ancestor_that_runs_another_program_since_is_not_taken_for_the_first() {
         ..Default::default()
     };
     let first = observe(&mut processes(), snapshot, &bytes);
-    assert_eq!(first.ancestors[0].program, Program::Commands);
+    assert_eq!(first.ancestors[0].workload, Workload::Commands);
 
     parent.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
     let path = format!("/proc/{}/cmdline", parent.0.id());
@@ -241,8 +255,8 @@ fn an_ancestor_that_runs_another_program_since_is_not_taken_for_the_first() {
     }
     let later = observe(&mut processes(), snapshot, &bytes);
     let ancestor = &later.ancestors[0];
-    assert_eq!((&ancestor.arguments, &ancestor.program), (&None, &Program::Unknown));
-    assert_eq!(ancestor.placement, first.ancestors[0].placement, "an exec moves no process");
+    assert_eq!((&ancestor.arguments, &ancestor.workload), (&None, &Workload::Unknown));
+    assert_eq!(ancestor.location, first.ancestors[0].location, "an exec moves no process");
 }
 
 #[test]
@@ -264,11 +278,11 @@ fn a_container_that_was_named_late_is_asked_for_again_and_nothing_else_is() {
     (snapshot.arguments_start, snapshot.arguments_end) = (7, 7);
     let roots =
         Roots { procfs: folder.path().into(), cgroup: None, kubelet_logs: folder.path().into() };
-    let mut seen = Processes::open(&roots).unwrap();
+    let mut seen = Processes::open(&roots, RecordPids::Kernel).unwrap();
     let mut ask = |time| {
         snapshot.time = time;
         let process = observe(&mut seen, snapshot, b"");
-        assert_eq!(process.completion, Completion::Program);
+        assert_eq!(process.procfs_match, ProcfsMatch::Program);
         let names = process.pod_names.clone().unwrap();
         assert_eq!((&*names.namespace, &*names.name), (&b"shop"[..], &b"web"[..]));
         (process.arguments.clone(), names.container)

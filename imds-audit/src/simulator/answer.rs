@@ -5,8 +5,9 @@ use std::time::Instant;
 use super::content::Content;
 use super::log::TokenHeader;
 use super::request::Head;
-use super::response::{Status, error_page};
+
 use super::settings::{HttpTokens, Settings, TokenMode};
+use super::status::{Status, error_page};
 use super::token::{TokenStore, parse_ttl};
 
 const TOKEN_PATH: &str = "/latest/api/token";

@@ -15,8 +15,8 @@ use super::answer::{Answer, TTL_HEADER, decide, token_header};
 use super::log::{Entry, TokenHeader};
 use super::request::{Body, Head, MAX_HEAD, Version, head_end, may_be_http};
 use super::response::{Rendered, render};
-use super::service::Shared;
 use super::settings::Style;
+use super::shared::Shared;
 
 /// How long a caller may be silent before the connection is closed.
 const IDLE: Duration = Duration::from_secs(120);

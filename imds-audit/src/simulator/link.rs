@@ -1,15 +1,24 @@
 //! The steps that furnish a network namespace, over netlink.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
-use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
 use super::namespace::{Namespace, NamespaceError};
+use super::netlink::{Request, route_socket};
+
+/// The attribute of a veth's peer (`include/uapi/linux/veth.h`).
+const VETH_INFO_PEER: u16 = 1;
+/// `IFF_UP`.
+const UP: u32 = 1;
+/// `IFA_F_NODAD`: usable at once, without duplicate address detection.
+const NO_DETECTION: u8 = 2;
+/// `AF_INET` and `AF_INET6`, as the messages have them.
+const INET: u8 = 2;
+const INET6: u8 = 10;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +32,7 @@ pub(super) enum LinkError {
     #[error("refused by the kernel")]
     Refused(#[source] io::Error),
     #[error("the netlink exchange failed")]
-    Exchange(#[source] rtnetlink::Error),
+    Exchange(#[source] io::Error),
 }
 
 impl LinkError {
@@ -32,15 +41,6 @@ impl LinkError {
         match self {
             Self::Refused(error) => Errno::from_io_error(error),
             Self::Namespace(_) | Self::Socket(_) | Self::NoInterface(_) | Self::Exchange(_) => None,
-        }
-    }
-}
-
-impl From<rtnetlink::Error> for LinkError {
-    fn from(error: rtnetlink::Error) -> Self {
-        match error {
-            rtnetlink::Error::NetlinkError(message) => Self::Refused(message.to_io()),
-            error => Self::Exchange(error),
         }
     }
 }
@@ -77,64 +77,102 @@ pub(super) fn apply<'a>(
 ) -> Result<(), (Option<Step<'a>>, LinkError)> {
     namespace
         .run(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(|error| (None, LinkError::Socket(error)))?;
-            runtime.block_on(async {
-                let (connection, handle, _) = rtnetlink::new_connection()
-                    .map_err(|error| (None, LinkError::Socket(error)))?;
-                tokio::spawn(connection);
-                for step in steps {
-                    take(&handle, step).await.map_err(|error| (Some(*step), error))?;
-                }
-                Ok(())
-            })
+            let socket = route_socket().map_err(|error| (None, LinkError::Socket(error)))?;
+            for step in steps {
+                take(&socket, step).map_err(|error| (Some(*step), error))?;
+            }
+            Ok(())
         })
         .map_err(|error| (None, error.into()))?
 }
 
-async fn take(handle: &Handle, step: &Step<'_>) -> Result<(), LinkError> {
-    match *step {
-        Step::Pair(name, peer) => {
-            handle.link().add(LinkVeth::new(name, peer).build()).execute().await?;
-        }
-        Step::Move(name, namespace) => {
-            let descriptor = namespace.as_fd().as_raw_fd();
-            let message = LinkUnspec::new_with_index(index(name)?).setns_by_fd(descriptor).build();
-            handle.link().set(message).execute().await?;
-        }
-        Step::Up(name) => {
-            let message = LinkUnspec::new_with_index(index(name)?).up().build();
-            handle.link().set(message).execute().await?;
-        }
-        Step::Address(name, address, prefix) => {
-            let mut request = handle.address().add(index(name)?, address, prefix);
-            if address.is_ipv6() {
-                let message = request.message_mut();
-                message.header.flags |= AddressHeaderFlags::Nodad;
-                message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
-            }
-            request.execute().await?;
-        }
-        Step::Route(address, gateway) => route(handle, address, gateway).await?,
+fn take(socket: &OwnedFd, step: &Step<'_>) -> Result<(), LinkError> {
+    match request(step)?.send(socket) {
+        Ok(0) => Ok(()),
+        Ok(errno) => Err(LinkError::Refused(io::Error::from_raw_os_error(errno))),
+        Err(error) => Err(LinkError::Exchange(error)),
     }
-    Ok(())
 }
 
-async fn route(handle: &Handle, address: IpAddr, gateway: IpAddr) -> Result<(), LinkError> {
-    let message = match (address, gateway) {
-        (IpAddr::V4(address), IpAddr::V4(gateway)) => RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix(address, 32)
-            .gateway(gateway)
-            .build(),
-        (IpAddr::V6(address), IpAddr::V6(gateway)) => RouteMessageBuilder::<Ipv6Addr>::new()
-            .destination_prefix(address, 128)
-            .gateway(gateway)
-            .build(),
-        _ => return Err(LinkError::Refused(Errno::AFNOSUPPORT.into())),
-    };
-    Ok(handle.route().add(message).execute().await?)
+/// Returns the request of a step.
+fn request(step: &Step<'_>) -> Result<Request, LinkError> {
+    Ok(match *step {
+        Step::Pair(name, peer) => {
+            let mut request = Request::new(libc::RTM_NEWLINK, true);
+            request.put(&interface_header(0, 0));
+            request.attribute(libc::IFLA_IFNAME, &terminated(name));
+            request.nest(libc::IFLA_LINKINFO, |request| {
+                request.attribute(libc::IFLA_INFO_KIND, b"veth");
+                request.nest(libc::IFLA_INFO_DATA, |request| {
+                    request.nest(VETH_INFO_PEER, |request| {
+                        request.put(&interface_header(0, 0));
+                        request.attribute(libc::IFLA_IFNAME, &terminated(peer));
+                    });
+                });
+            });
+            request
+        }
+        Step::Move(name, namespace) => {
+            let mut request = Request::new(libc::RTM_NEWLINK, false);
+            request.put(&interface_header(index(name)?, 0));
+            let descriptor = namespace.as_fd().as_raw_fd();
+            request.attribute(libc::IFLA_NET_NS_FD, &descriptor.to_ne_bytes());
+            request
+        }
+        Step::Up(name) => {
+            let mut request = Request::new(libc::RTM_NEWLINK, false);
+            request.put(&interface_header(index(name)?, UP));
+            request
+        }
+        Step::Address(name, address, prefix) => {
+            let mut request = Request::new(libc::RTM_NEWADDR, true);
+            let (family, bytes) = parts(address);
+            let flags = if address.is_ipv6() { NO_DETECTION } else { 0 };
+            // struct ifaddrmsg: family, prefix length, flags, scope, index.
+            request.put(&[family, prefix, flags, 0]);
+            request.put(&index(name)?.to_ne_bytes());
+            request.attribute(libc::IFA_LOCAL, &bytes);
+            request.attribute(libc::IFA_ADDRESS, &bytes);
+            request
+        }
+        Step::Route(address, gateway) => {
+            let ((family, to), (of_gateway, through)) = (parts(address), parts(gateway));
+            if family != of_gateway {
+                return Err(LinkError::Refused(Errno::AFNOSUPPORT.into()));
+            }
+            let bits = if address.is_ipv6() { 128 } else { 32 };
+            let mut request = Request::new(libc::RTM_NEWROUTE, true);
+            // struct rtmsg: family, lengths of both prefixes, tos, table, protocol, scope, type, flags.
+            let (table, protocol) = (libc::RT_TABLE_MAIN, libc::RTPROT_STATIC);
+            request.put(&[family, bits, 0, 0, table, protocol, 0, libc::RTN_UNICAST]);
+            request.put(&0_u32.to_ne_bytes());
+            request.attribute(libc::RTA_DST, &to);
+            request.attribute(libc::RTA_GATEWAY, &through);
+            request
+        }
+    })
+}
+
+/// Returns a `struct ifinfomsg` that sets flags: family, type, index, flags, mask of flags.
+fn interface_header(index: u32, flags: u32) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..].copy_from_slice(&flags.to_ne_bytes());
+    header
+}
+
+/// Returns an address's family and bytes.
+fn parts(address: IpAddr) -> (u8, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (INET6, address.octets().to_vec()),
+    }
+}
+
+/// Returns a name with a zero behind it.
+fn terminated(name: &str) -> Vec<u8> {
+    [name.as_bytes(), &[0]].concat()
 }
 
 /// Looks up an interface of the calling thread's namespace.

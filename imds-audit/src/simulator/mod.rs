@@ -19,11 +19,14 @@ mod content;
 mod link;
 mod log;
 mod namespace;
+mod netlink;
 mod network;
 mod request;
 mod response;
 mod service;
 mod settings;
+mod shared;
+mod status;
 mod token;
 
 #[cfg(test)]
@@ -35,8 +38,8 @@ pub use content::{Content, Secrets};
 pub use log::{Counters, Entry, Log, TokenHeader};
 pub use namespace::{Namespace, NamespaceError};
 pub use network::{GATEWAY_V4, Network, NetworkError, SERVICE_V4, SERVICE_V6, Topology};
-pub use response::Status;
 pub use service::{BackgroundService, Builder, Handle, ServeError, Service};
 pub use settings::{
     Framing, HopLimit, HopLimitError, HttpTokens, ResponseVersion, Settings, Style, TokenMode,
 };
+pub use status::Status;

@@ -310,7 +310,7 @@ fn wire_routed(
 /// Brings an interface up and gives it its two addresses.
 ///
 /// A question for a neighbour that is asked before both ends are up gets lost, and is repeated
-/// after a second unless told otherwise: a routed network took 2.2 s to be usable.
+/// after a second by default: a routed network took 2.2 s to be usable.
 fn raise(
     namespace: &Namespace,
     ipv6: bool,

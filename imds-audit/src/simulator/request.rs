@@ -39,7 +39,7 @@ impl Version {
     }
 }
 
-/// How the end of a request's body is told.
+/// The framing of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
     /// By its length; 0 where there is none.
@@ -103,7 +103,7 @@ impl Head {
         target.split(['?', '#']).next().unwrap_or_default()
     }
 
-    /// Says how the end of the body is told.
+    /// Returns the framing of the body.
     pub(super) fn body(&self) -> Result<Body, NotHttp> {
         if self.has_word("transfer-encoding", "chunked") {
             return Ok(Body::Chunked);

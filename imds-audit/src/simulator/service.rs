@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use super::connection::Connection;
 use super::content::{Content, Secrets};
 use super::log::Log;
 use super::settings::{HopLimit, HttpTokens, Settings, Style, TokenMode};
-use super::token::TokenStore;
+use super::shared::{Shared, lock};
 
 /// How many connections a listener serves at once; further ones wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 4_096;
 
-/// How many log entries are kept unless the builder is told otherwise.
+/// How many log entries are kept unless the builder says otherwise.
 const DEFAULT_LOG_CAPACITY: usize = 1 << 20;
 
 /// How long the service waits after it could not accept, as when it is out of descriptors.
@@ -34,31 +34,6 @@ pub enum ServeError {
     /// The thread of the service, or its runtime, could not be started.
     #[error("cannot start the thread of the simulated service")]
     Thread(#[source] io::Error),
-}
-
-/// What the connections and the handles of a service share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    settings: Mutex<Settings>,
-    tokens: Mutex<TokenStore>,
-    pub(super) content: Content,
-    pub(super) log: Log,
-    stop: watch::Sender<bool>,
-}
-
-impl Shared {
-    pub(super) fn settings(&self) -> Settings {
-        *lock(&self.settings)
-    }
-
-    pub(super) fn tokens(&self) -> MutexGuard<'_, TokenStore> {
-        lock(&self.tokens)
-    }
-}
-
-/// Locks; a panic elsewhere leaves plain values that are good to go on with.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes a [`Service`].
@@ -78,7 +53,7 @@ impl Builder {
         self
     }
 
-    /// Sets the name of the instance's role; `app` unless told otherwise.
+    /// Sets the name of the instance's role; `app` by default.
     pub fn role(mut self, role: impl Into<String>) -> Self {
         self.role = role.into();
         self
@@ -157,7 +132,7 @@ impl Service {
         self.handle.clone()
     }
 
-    /// Waits until the service was told to end and has.
+    /// Waits until the service was asked to end and has.
     pub async fn ended(mut self) {
         for listener in self.listeners.drain(..) {
             // A listener whose task was cancelled with its runtime has ended as well.
@@ -287,7 +262,7 @@ fn serve_in_background(
     });
 }
 
-/// Accepts connections until the service is told to end.
+/// Accepts connections until the service is asked to end.
 async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
     let mut stop = shared.stop.subscribe();
     let mut connections = JoinSet::new();
@@ -313,7 +288,7 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Waits until the service is told to end.
+/// Waits until the service is asked to end.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that nobody is left who could tell.
     stop.wait_for(|stop| *stop).await.ok();

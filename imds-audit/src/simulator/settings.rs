@@ -1,8 +1,8 @@
-//! What of the service can be changed while it runs.
+//! Settings of the simulated service that can be changed while it runs.
 
 use std::time::Duration;
 
-use super::response::Status;
+use super::status::Status;
 
 /// Whether requests need a token: the instance option `HttpTokens`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub enum ResponseVersion {
     Http10,
 }
 
-/// How the end of a response body is told.
+/// The framing of a response's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// By `Content-Length`.
@@ -86,7 +86,7 @@ pub enum Framing {
 pub struct Style {
     /// The HTTP version.
     pub version: ResponseVersion,
-    /// How the end of the body is told.
+    /// The framing of the body.
     pub framing: Framing,
     /// Whether each response carries `Connection: close` and ends the connection.
     pub close: bool,

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::processor::{Processor, pin};
 
 /// How long the program may take to attach or to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How much of its output is kept: its last line is in it.
 const TAIL: usize = 256 * 1024;
@@ -48,6 +48,7 @@ struct Totals {
 #[derive(Debug, Deserialize)]
 struct Loss {
     what: String,
+    reason: String,
     count: u64,
 }
 
@@ -57,9 +58,11 @@ impl Stop {
         self.totals.requests
     }
 
-    /// Returns how much of a unit was lost, such as `requests`.
+    /// Returns how much of a unit was lost, such as `requests`. What a caller's share kept from the
+    /// output was seen, and is in the totals.
     pub fn lost(&self, unit: &str) -> u64 {
-        self.losses.iter().filter(|loss| loss.what == unit).map(|loss| loss.count).sum()
+        let is_lost = |loss: &&Loss| loss.what == unit && loss.reason != "share";
+        self.losses.iter().filter(is_lost).map(|loss| loss.count).sum()
     }
 }
 
@@ -67,7 +70,7 @@ impl Audit {
     /// Starts the program and waits until everything is attached.
     ///
     /// # Errors
-    /// It cannot be started, or ends.
+    /// Returns an error if it cannot be started, or ends.
     pub fn start(program: &Path, arguments: &[&str], processor: Processor) -> Result<Self> {
         Self::start_with(program, arguments, processor, |_| {})
     }
@@ -75,14 +78,27 @@ impl Audit {
     /// As [`Audit::start`], and shows each piece of the output to `look` as soon as it is read.
     ///
     /// # Errors
-    /// As there.
+    /// Returns the same errors.
     pub fn start_with(
         program: &Path,
         arguments: &[&str],
         processor: Processor,
         look: impl FnMut(&[u8]) + Send + 'static,
     ) -> Result<Self> {
-        let mut command = Command::new(program);
+        Self::start_command(Command::new(program), arguments, processor, look)
+    }
+
+    /// As [`Audit::start_with`], of a command that starts the program.
+    ///
+    /// # Errors
+    /// Returns the same errors.
+    pub fn start_command(
+        mut command: Command,
+        arguments: &[&str],
+        processor: Processor,
+        look: impl FnMut(&[u8]) + Send + 'static,
+    ) -> Result<Self> {
+        let program = command.get_program().to_owned();
         command.args(["run", "--format", "json"]).args(arguments).env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         // SAFETY: the closure runs between fork and exec; it makes one system call and allocates
@@ -97,7 +113,7 @@ impl Audit {
         let (begun, first_line) = mpsc::sync_channel(1);
         let reader = thread::spawn(move || read(output, look, &begun));
         let mut audit = Self { child, reader: Some(reader), attached_after: Duration::ZERO };
-        if first_line.recv_timeout(PATIENCE).is_err() {
+        if first_line.recv_timeout(TIMEOUT).is_err() {
             bail!("{} does not start: {:?}", program.display(), audit.child.try_wait());
         }
         audit.attached_after = start.elapsed();
@@ -112,7 +128,7 @@ impl Audit {
     /// Tells it to end, and returns its last event.
     ///
     /// # Errors
-    /// It does not end, or not well.
+    /// Returns an error if it does not end, or not well.
     pub fn stop(mut self) -> Result<Stop> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         let reader = self.reader.take().context("stopped twice")?;

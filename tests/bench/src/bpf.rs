@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type};
-use imds_audit::probe::loader::Program;
+use imds_audit::internal::Program;
 
 /// `r0 = 1; exit`, as `struct bpf_insn` lies in memory.
 const ALLOW: [u64; 2] = [0x0000_0001_0000_00b7, 0x95];
@@ -16,11 +16,11 @@ const ALLOW: [u64; 2] = [0x0000_0001_0000_00b7, 0x95];
 /// Loads a program that allows everything, of the type of one of ours.
 ///
 /// # Errors
-/// Where the kernel refuses.
+/// Returns an error if the kernel refuses.
 pub fn load_empty(like: Program) -> io::Result<OwnedFd> {
     // SAFETY: every field of the union may be zero.
     let mut attributes: bpf_attr = unsafe { zeroed() };
-    // SAFETY: plain numbers, all of which are zero so far.
+    // SAFETY: plain numbers; all are zero so far.
     let load = unsafe { &mut attributes.__bindgen_anon_3 };
     let (kind, place) = kind(like);
     load.prog_type = kind as u32;
@@ -35,7 +35,7 @@ pub fn load_empty(like: Program) -> io::Result<OwnedFd> {
 /// Attaches a program where one of ours goes, until the link is dropped.
 ///
 /// # Errors
-/// Where the kernel refuses.
+/// Returns an error if the kernel refuses.
 pub fn attach(like: Program, program: &OwnedFd, cgroup: impl AsFd) -> io::Result<OwnedFd> {
     // SAFETY: every field of the union may be zero.
     let mut attributes: bpf_attr = unsafe { zeroed() };
@@ -49,11 +49,11 @@ pub fn attach(like: Program, program: &OwnedFd, cgroup: impl AsFd) -> io::Result
 /// Runs a program on a packet, over and over. Returns how long it took this thread.
 ///
 /// # Errors
-/// Where the kernel refuses, or the program does not allow the packet.
+/// Returns an error if the kernel refuses, or the program does not allow the packet.
 pub fn run(program: BorrowedFd<'_>, packet: &[u8], repeat: u32) -> io::Result<Duration> {
     // SAFETY: every field of the union may be zero.
     let mut attributes: bpf_attr = unsafe { zeroed() };
-    // SAFETY: plain numbers, all of which are zero so far.
+    // SAFETY: plain numbers; all are zero so far.
     let test = unsafe { &mut attributes.test };
     test.prog_fd = unsigned(program.as_raw_fd());
     test.data_in = packet.as_ptr() as u64;

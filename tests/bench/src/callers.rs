@@ -15,7 +15,7 @@ use super::line::{REQUEST, RESPONSE};
 /// has one thread and little memory: so a child is made fast, and may do more than system calls.
 ///
 /// # Errors
-/// Where no process can be made, or one is not answered.
+/// Returns an error if no process can be made, or one is not answered.
 pub fn call(address: SocketAddr, count: u32, rate: f64) -> Result<()> {
     let start = Instant::now();
     for number in 0..count {
@@ -48,7 +48,7 @@ fn ask(address: SocketAddr) -> io::Result<()> {
 /// Answers so many callers.
 ///
 /// # Errors
-/// Where one does not ask.
+/// Returns an error if one does not ask.
 pub fn answer(listener: &TcpListener, count: u32) -> io::Result<()> {
     for _ in 0..count {
         let (mut stream, _) = listener.accept()?;

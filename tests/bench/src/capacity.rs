@@ -1,15 +1,15 @@
-//! How many requests are audited before one is lost, and how loss grows beyond.
+//! Capacity: the request rate at which losses begin, and their growth beyond it.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::line::Desk;
-use super::pace::send;
+use super::line::Listener;
 use super::processor::{Processor, pin};
-use super::pulse::Pulse;
+use super::rate_limiter::send;
 use super::rows::Rows;
+use super::steal_time::StealMonitor;
 use super::usage::Usage;
 
 const ROUNDS: usize = 3;
@@ -21,9 +21,10 @@ const DURING: Duration = Duration::from_secs(3);
 /// Measures.
 ///
 /// # Errors
-/// Where the network or the program does not work, or requests are neither reported nor lost.
+/// Returns an error if the network or the program does not work, or requests are neither reported
+/// nor lost.
 pub fn measure(program: &Path) -> Result<Rows> {
-    let desk = Desk::new()?;
+    let desk = Listener::new()?;
     pin(Processor::First)?;
     let mut rows = Rows::default();
     for round in 1..=ROUNDS {
@@ -31,11 +32,11 @@ pub fn measure(program: &Path) -> Result<Rows> {
         for rate in RATES {
             let audit = desk.audit(program, Processor::Second)?;
             let mut pairs = desk.open(CONNECTIONS)?;
-            let pulse = Pulse::start()?;
+            let steal = StealMonitor::start()?;
             let before = Usage::of(audit.pid())?;
             let sent = send(&mut pairs, rate, DURING)?;
             let used = Usage::of(audit.pid())? - before;
-            let still = pulse.stop()?;
+            let still = steal.stop()?;
             let stop = audit.stop()?;
             let lost = stop.lost("requests");
             ensure!(

@@ -1,4 +1,4 @@
-//! What other traffic pays in a machine whose clock counts instructions.
+//! Cost for other traffic, in a machine whose clock counts instructions.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 use imds_audit::simulator::{Namespace, Network, Topology};
 use serde_json::Value;
 
-use super::order::orders;
 use super::ping::Ends;
 use super::rows::Rows;
+use super::shuffle::orders;
 use super::variant::Variant;
 
 /// Rounds of all variants. They differ by less than two hundredths, so few will do.
@@ -31,7 +31,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Measures.
 ///
 /// # Errors
-/// Something cannot be attached, or the network does not work.
+/// Returns an error if something cannot be attached, or the network does not work.
 pub fn measure(program: &Path) -> Result<Rows> {
     let network = Network::new(Topology::Loopback)?;
     let ends = Ends {
@@ -81,7 +81,7 @@ fn iperf(ends: Ends<'_>) -> Result<f64> {
 /// Asks Redis so often, and returns requests a second.
 ///
 /// # Errors
-/// It does not answer.
+/// Returns an error if it does not answer.
 pub fn redis(ends: Ends<'_>, count: u32) -> Result<f64> {
     let count = count.to_string();
     let answer =
@@ -111,7 +111,7 @@ impl Server {
     /// Starts Redis, with nothing on a disk.
     ///
     /// # Errors
-    /// It does not answer.
+    /// Returns an error if it does not answer.
     pub fn redis(namespace: &Namespace) -> Result<Self> {
         let arguments = ["--save", "", "--appendonly", "no", "--protected-mode", "no"];
         Self::start(namespace, "/usr/bin/redis-server", &arguments, 6379)

@@ -1,4 +1,4 @@
-//! What the program takes by being there: start, memory, processor time when idle, size.
+//! Footprint: start time, memory, processor time when idle, size.
 
 use std::path::Path;
 use std::thread::sleep;
@@ -25,7 +25,7 @@ const COLUMN: &str = "figure";
 /// Measures.
 ///
 /// # Errors
-/// The program cannot be started, or ends.
+/// Returns an error if the program cannot be started, or ends.
 pub fn measure(program: &Path) -> Result<Rows> {
     let mut rows = Rows::default();
     for _ in 0..STARTS {

@@ -1,4 +1,4 @@
-//! What a caller of the metadata service pays.
+//! Latency added to a caller of the metadata service.
 
 use std::io;
 use std::net::TcpStream;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rustix::net::sockopt::set_socket_linger;
 
-use super::line::Desk;
-use super::order::orders;
+use super::line::Listener;
 use super::processor::{Processor, pin};
 use super::rows::Rows;
+use super::shuffle::orders;
 use super::variant::{InForce, Variant};
 
 /// Rounds of all variants.
@@ -30,9 +30,9 @@ const VARIANTS: [(&str, Variant, Processor); 4] = [
 /// Measures.
 ///
 /// # Errors
-/// Where the network or the program does not work.
+/// Returns an error if the network or the program does not work.
 pub fn measure(program: &Path) -> Result<Rows> {
-    let desk = Desk::new()?;
+    let desk = Listener::new()?;
     pin(Processor::Second)?;
     let mut rows = Rows::default();
     run_all(&desk, &mut |_, _| {})?;
@@ -52,14 +52,41 @@ pub fn measure(program: &Path) -> Result<Rows> {
     Ok(rows)
 }
 
-fn run_all(desk: &Desk, tell: &mut impl FnMut(&str, Duration)) -> Result<()> {
+/// Measures what a caller pays for a capture, and for a run.
+///
+/// # Errors
+/// Returns an error if the network or the program does not work.
+pub fn measure_capture(program: &Path) -> Result<Rows> {
+    const COLUMNS: [&str; 3] = ["without", "run", "capture"];
+    let desk = Listener::new()?;
+    pin(Processor::Second)?;
+    let mut rows = Rows::default();
+    run_all(&desk, &mut |_, _| {})?;
+    for (round, order) in orders(COLUMNS.len(), ROUNDS).enumerate() {
+        eprintln!("round {} of {ROUNDS}", round + 1);
+        for place in order {
+            let in_force = match place {
+                0 => InForce::Nothing,
+                1 => InForce::Audit(desk.audit(program, Processor::First)?),
+                _ => InForce::Capture(desk.capture(program, Processor::First)?),
+            };
+            run_all(&desk, &mut |name, time| {
+                rows.add(name, "µs", COLUMNS[place], time.as_secs_f64() * 1e6);
+            })?;
+            in_force.take_down()?;
+        }
+    }
+    Ok(rows)
+}
+
+fn run_all(desk: &Listener, tell: &mut impl FnMut(&str, Duration)) -> Result<()> {
     tell("a request on an open connection", kept(desk)?);
     tell("connection, request and end", desk.network.in_client(|| fresh(desk))??);
     Ok(())
 }
 
 /// Returns how long a request and its answer take.
-fn kept(desk: &Desk) -> Result<Duration> {
+fn kept(desk: &Listener) -> Result<Duration> {
     let mut pairs = desk.open(1)?;
     let start = Instant::now();
     for _ in 0..KEPT {
@@ -69,7 +96,7 @@ fn kept(desk: &Desk) -> Result<Duration> {
 }
 
 /// Returns how long a request, its answer and a connection for them take.
-fn fresh(desk: &Desk) -> io::Result<Duration> {
+fn fresh(desk: &Listener) -> io::Result<Duration> {
     pin(Processor::Second)?;
     let start = Instant::now();
     for _ in 0..FRESH {

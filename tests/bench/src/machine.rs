@@ -14,7 +14,7 @@ use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
 use super::clock;
-use super::rivals;
+use super::peers;
 
 /// What the line with the rows begins with on the console.
 const ROWS: &str = "ROWS ";
@@ -58,7 +58,7 @@ fn measure() -> Result<String> {
     let program = Path::new(PROGRAM);
     let rows = match env::args().nth(1).as_deref() {
         Some("instructions") => clock::measure(program)?,
-        Some("rivals") => rivals::measure(program, env::args().nth(2).as_deref())?,
+        Some("rivals") => peers::measure(program, env::args().nth(2).as_deref())?,
         other => bail!("nothing to measure: {other:?}"),
     };
     Ok(serde_json::to_string(&rows)?)

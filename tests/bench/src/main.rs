@@ -3,31 +3,41 @@
 //! `cargo xtask bench` builds it, runs it as root and makes tables of what it writes. Whatever it
 //! sends stays on loopback or in network namespaces that it makes for itself.
 
+mod agent;
 mod audit;
 mod bpf;
 mod callers;
 mod capacity;
+mod capture;
+mod child;
 mod clock;
-mod delay;
+mod connection_holder;
+mod cost_by_load;
 mod footprint;
-mod growth;
-mod holder;
 mod latency;
 mod line;
 mod machine;
-mod order;
-mod pace;
+mod neighbours;
+mod output_latency;
 mod packet;
+mod packet_source;
+mod peers;
 mod ping;
 mod processor;
-mod pulse;
-mod rivals;
+mod rate_limiter;
+mod rehearsal;
+mod replay;
+mod report;
 mod rows;
+mod scale;
 mod servers;
+mod service;
+mod shuffle;
+mod soak;
+mod steal_time;
 mod traffic;
 mod usage;
 mod variant;
-mod volume;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -65,6 +75,8 @@ enum What {
     Latency,
     /// How many requests are audited before one is lost.
     Capacity,
+    /// The packet source: how many requests it takes, and which callers it names.
+    PacketSource,
     /// A million requests, ten thousand connections, a hundred thousand processes.
     Volume,
     /// What a request costs the program, by how many come.
@@ -73,6 +85,34 @@ enum What {
     Delay,
     /// What the program takes by being there.
     Footprint,
+    /// What a report takes, beside DuckDB and jq.
+    Report {
+        /// A Python with the module `duckdb`.
+        #[arg(long)]
+        python: PathBuf,
+        /// The largest number of events.
+        #[arg(long, default_value_t = 1_000_000)]
+        largest: u64,
+    },
+    /// What a replay takes, beside reading and tshark.
+    Replay,
+    /// What a caller of the metadata service pays for a capture.
+    Capture,
+    /// What a rehearsal's front costs.
+    Rehearsal,
+    /// Prints the time; measures nothing.
+    #[command(hide = true)]
+    Now,
+    /// What the agent takes, beside `run`.
+    Service,
+    /// What a caller loses beside another one that floods.
+    Neighbours,
+    /// The agent for some time under a constant load.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 60)]
+        minutes: u32,
+    },
     /// What other tools see of the same requests.
     Rivals {
         /// The client that makes them.
@@ -91,6 +131,22 @@ enum What {
         /// How many a second at most.
         #[arg(long)]
         rate: f64,
+    },
+    /// Requests at a rate, over connections in a network of their own; measures nothing.
+    #[command(hide = true)]
+    Flood {
+        /// Where to.
+        #[arg(long)]
+        address: SocketAddr,
+        /// Over how many connections.
+        #[arg(long)]
+        connections: usize,
+        /// How many a second at most.
+        #[arg(long)]
+        rate: f64,
+        /// For how long.
+        #[arg(long)]
+        seconds: u64,
     },
     /// Connections that are held open until standard input ends; measures nothing.
     #[command(hide = true)]
@@ -127,16 +183,33 @@ fn run(Arguments { program, what }: &Arguments) -> Result<()> {
         What::Traffic { way, nginx } => traffic::measure(program, nginx, *way),
         What::Latency => latency::measure(program),
         What::Capacity => capacity::measure(program),
-        What::Volume => volume::measure(program),
-        What::Growth => growth::measure(program),
-        What::Delay => delay::measure(program),
+        What::PacketSource => packet_source::measure(program),
+        What::Volume => scale::measure(program),
+        What::Growth => cost_by_load::measure(program),
+        What::Delay => output_latency::measure(program),
         What::Footprint => footprint::measure(program),
-        What::Rivals { client } => rivals::measure_here(program, client),
+        What::Report { python, largest } => {
+            report::measure(&report::Tools { program, python, largest: *largest })
+        }
+        What::Replay => replay::measure(program),
+        What::Capture => latency::measure_capture(program),
+        What::Rehearsal => rehearsal::measure(program),
+        What::Now => {
+            rehearsal::print_time();
+            return Ok(());
+        }
+        What::Service => service::measure(program),
+        What::Neighbours => neighbours::measure(program),
+        What::Soak { minutes } => soak::measure(program, *minutes),
+        What::Rivals { client } => peers::measure_here(program, client),
         What::Callers { address, count, rate } => {
             return callers::call(*address, *count, *rate);
         }
+        What::Flood { address, connections, rate, seconds } => {
+            return neighbours::flood(*address, *connections, *rate, *seconds);
+        }
         What::Hold { address, connections, rounds } => {
-            return holder::hold(*address, *connections, *rounds);
+            return connection_holder::hold(*address, *connections, *rounds);
         }
     }?;
     let mut out = std::io::stdout().lock();

@@ -1,15 +1,14 @@
-//! What a packet of other traffic costs, by `BPF_PROG_TEST_RUN`.
+//! Cost of a packet of other traffic, by `BPF_PROG_TEST_RUN`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
-use imds_audit::command::cli::default_endpoints;
-use imds_audit::probe::loader::{Loaded, Options, Program};
+use imds_audit::internal::{Loaded, Options, Program, default_endpoints};
 
 use super::bpf;
-use super::order::orders;
 use super::rows::Rows;
+use super::shuffle::orders;
 
 /// How often a program is run for a sample: 50 ms.
 const REPEAT: u32 = 1_000_000;

@@ -12,7 +12,7 @@ use rustix::net::sockopt::{Timeout, set_socket_linger, set_socket_timeout};
 use super::processor::{Processor, pin};
 
 /// How long a datagram or a connection is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The message: small, as in the worst case.
 const MESSAGE: [u8; 32] = [b'x'; 32];
@@ -32,7 +32,7 @@ impl Ends<'_> {
     /// Returns how many round trips a second a TCP connection does.
     ///
     /// # Errors
-    /// Where the network does not work.
+    /// Returns an error if the network does not work.
     pub fn tcp(self, trips: u32) -> Result<f64> {
         let listener = self.listen()?;
         let server = listener.local_addr()?;
@@ -65,10 +65,10 @@ impl Ends<'_> {
     /// Returns how many round trips a second a pair of UDP sockets does.
     ///
     /// # Errors
-    /// Where the network does not work.
+    /// Returns an error if the network does not work.
     pub fn udp(self, trips: u32) -> Result<f64> {
         let socket = self.server.run(|| UdpSocket::bind((self.address, 0)))??;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         let server = socket.local_addr()?;
         self.time(
             trips,
@@ -83,7 +83,7 @@ impl Ends<'_> {
             || {
                 let any = SocketAddr::from(([0, 0, 0, 0], 0));
                 let socket = UdpSocket::bind(any)?;
-                socket.set_read_timeout(Some(PATIENCE))?;
+                socket.set_read_timeout(Some(TIMEOUT))?;
                 socket.connect(server)?;
                 let mut message = MESSAGE;
                 let start = Instant::now();
@@ -102,7 +102,7 @@ impl Ends<'_> {
     /// next connect be repeated after a second.
     ///
     /// # Errors
-    /// Where the network does not work.
+    /// Returns an error if the network does not work.
     pub fn connects(self, count: u32) -> Result<f64> {
         let listener = self.listen()?;
         let server = listener.local_addr()?;
@@ -133,7 +133,7 @@ impl Ends<'_> {
     /// Listens on a port of the server's, for no longer than whoever is to come may take.
     fn listen(self) -> Result<TcpListener> {
         let listener = self.server.run(|| TcpListener::bind((self.address, 0)))??;
-        set_socket_timeout(&listener, Timeout::Recv, Some(PATIENCE))?;
+        set_socket_timeout(&listener, Timeout::Recv, Some(TIMEOUT))?;
         Ok(listener)
     }
 

@@ -23,7 +23,7 @@ pub enum Processor {
 /// allocates nothing.
 ///
 /// # Errors
-/// Where the kernel refuses.
+/// Returns an error if the kernel refuses.
 pub fn pin(processor: Processor) -> io::Result<()> {
     let mut set = CpuSet::new();
     match processor {

@@ -45,7 +45,7 @@ impl Servers {
     /// Starts them on an address within a namespace and waits until they answer.
     ///
     /// # Errors
-    /// One cannot be started, or does not answer.
+    /// Returns an error if one cannot be started, or does not answer.
     pub fn start(namespace: &Namespace, address: IpAddr, nginx: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut servers = Self { children: Vec::new(), _folder: folder };

@@ -1,4 +1,4 @@
-//! What other traffic loses.
+//! Throughput that other traffic loses.
 
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
@@ -9,11 +9,11 @@ use anyhow::{Context, Result, bail};
 use imds_audit::simulator::{GATEWAY_V4, Network, Topology};
 use serde_json::Value;
 
-use super::order::orders;
 use super::ping::Ends;
 use super::processor::{Processor, pin};
 use super::rows::Rows;
 use super::servers::{IPERF, NGINX, REDIS, Servers};
+use super::shuffle::orders;
 use super::variant::Variant;
 
 /// Rounds of all variants; a multiple of six, see [`orders`].
@@ -31,7 +31,7 @@ pub enum Way {
 /// Measures over one path.
 ///
 /// # Errors
-/// A tool is missing or fails.
+/// Returns an error if a tool is missing or fails.
 pub fn measure(program: &Path, nginx: &Path, path: Way) -> Result<Rows> {
     let network = Network::new(Topology::Direct)?;
     let ends = match path {

@@ -1,4 +1,4 @@
-//! What a process uses, from procfs.
+//! Resource usage of a process, from procfs.
 
 use std::fs;
 use std::ops::Sub;
@@ -23,7 +23,7 @@ impl Usage {
     /// Looks at a process.
     ///
     /// # Errors
-    /// It is gone.
+    /// Returns an error if it is gone.
     pub fn of(pid: u32) -> Result<Self> {
         let mut usage = Self { time: Duration::ZERO, waited: Duration::ZERO, switches: 0 };
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -54,10 +54,27 @@ impl Sub for Usage {
     }
 }
 
+/// Returns the processor time that a process has used, with that of its threads that have ended, in
+/// steps of a tick (proc(5): `utime` and `stime` are the twelfth and the thirteenth word behind the
+/// name).
+///
+/// # Errors
+/// Returns an error if it is gone.
+pub fn processor_time(pid: u32) -> Result<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, words) = text.rsplit_once(')').context("no name in stat")?;
+    let words = words.split_ascii_whitespace().skip(11);
+    let mut ticks = words.map_while(|word| word.parse::<u64>().ok());
+    let mut next = || ticks.next().context("no time in stat");
+    let ticks = next()? + next()?;
+    let a_second = rustix::param::clock_ticks_per_second();
+    Ok(Duration::from_millis(ticks * 1000 / a_second.max(1)))
+}
+
 /// Returns how much of a process is resident in memory, in MiB.
 ///
 /// # Errors
-/// It is gone.
+/// Returns an error if it is gone.
 pub fn resident(pid: u32) -> Result<f64> {
     let kibibytes = number(Path::new(&format!("/proc/{pid}/status")), "VmRSS:")?;
     Ok(kibibytes as f64 / 1024.0)
@@ -66,7 +83,7 @@ pub fn resident(pid: u32) -> Result<f64> {
 /// Returns the most of a process that was ever resident in memory, in MiB.
 ///
 /// # Errors
-/// It is gone.
+/// Returns an error if it is gone.
 pub fn most_resident(pid: u32) -> Result<f64> {
     let kibibytes = number(Path::new(&format!("/proc/{pid}/status")), "VmHWM:")?;
     Ok(kibibytes as f64 / 1024.0)

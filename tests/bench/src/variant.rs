@@ -4,10 +4,11 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use imds_audit::probe::{host::CgroupRoot, loader::Program};
+use imds_audit::internal::{CgroupRoot, Program};
 
 use super::audit::Audit;
 use super::bpf;
+use super::capture::Capture;
 use super::processor::Processor;
 
 /// What is attached while something is measured.
@@ -37,7 +38,7 @@ impl Variant {
     /// Puts it in force, until what is returned is dropped or taken down.
     ///
     /// # Errors
-    /// Something cannot be attached.
+    /// Returns an error if something cannot be attached.
     pub fn set_up(self, program: &Path) -> Result<InForce> {
         Ok(match self {
             Self::Without => InForce::Nothing,
@@ -51,17 +52,19 @@ impl Variant {
 pub enum InForce {
     /// Nothing.
     Nothing,
-    /// Programs, each of which goes with its link.
+    /// Programs; each one goes with its link.
     Empty(Vec<OwnedFd>),
     /// The program under measurement.
     Audit(Audit),
+    /// The same, capturing.
+    Capture(Capture),
 }
 
 impl InForce {
     /// Ends it.
     ///
     /// # Errors
-    /// The program does not end well.
+    /// Returns an error if the program does not end well.
     pub fn take_down(self) -> Result<()> {
         match self {
             Self::Nothing => Ok(()),
@@ -70,6 +73,7 @@ impl InForce {
                 Ok(())
             }
             Self::Audit(audit) => audit.stop().map(drop),
+            Self::Capture(capture) => capture.stop(),
         }
     }
 }

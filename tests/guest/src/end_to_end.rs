@@ -18,8 +18,10 @@ const IGNORED: [&str; 1] = ["--ignored"];
 /// How the names of the tests begin that are of a kernel in lockdown, and where that is said to it.
 const LOCKDOWN: &str = "fallbacks::lockdown_";
 const KERNEL_LOCKDOWN: &str = "/sys/kernel/security/lockdown";
-/// A file with a part of a test's name, where only some tests are to run.
-const PART: &str = "/part";
+/// How the names of the tests begin that are of a system which systemd has booted.
+const BOOTED: &str = "agent::booted::";
+/// A file with parts of tests' names, a line each, where only those tests are to run.
+const PARTS: &str = "/parts";
 /// How many tests run at once: while one waits, another may use the processor.
 const AT_ONCE: &str = "3";
 /// The most of a failed test's output that is reported.
@@ -28,7 +30,8 @@ const MAX_OUTPUT: usize = 6_000;
 /// Runs the tests that are for a virtual machine and reports each.
 ///
 /// # Errors
-/// The program of tests ends without a verdict on one of them, or a declaration is out of date.
+/// Returns an error if the program of tests ends without a verdict on one of them, or a declaration
+/// is out of date.
 pub fn run() -> Result<()> {
     let tests = list(&[])?;
     let stale: Vec<_> = stale(&tests).collect();
@@ -52,10 +55,10 @@ pub fn run() -> Result<()> {
 /// Runs the tests that change the machine for all others: on a host they are ignored.
 ///
 /// # Errors
-/// As [`run`].
+/// Returns the errors of [`run`].
 pub fn run_apart() -> Result<()> {
     let mut tests = list(&IGNORED)?;
-    tests.retain(|name| !name.starts_with(LOCKDOWN));
+    tests.retain(|name| !name.starts_with(LOCKDOWN) && absence(name).is_none());
     run_each(&IGNORED, &tests)
 }
 
@@ -63,11 +66,22 @@ pub fn run_apart() -> Result<()> {
 /// tests of that.
 ///
 /// # Errors
-/// As [`run`]; or the kernel has no lockdown.
+/// Returns the errors of [`run`]; or the kernel has no lockdown.
 pub fn run_in_lockdown() -> Result<()> {
     fs::write(KERNEL_LOCKDOWN, "confidentiality").context(KERNEL_LOCKDOWN)?;
     let mut tests = list(&IGNORED)?;
     tests.retain(|name| name.starts_with(LOCKDOWN));
+    run_each(&IGNORED, &tests)
+}
+
+/// Runs the tests of a system that systemd has booted.
+///
+/// # Errors
+/// Returns the errors of [`run`].
+pub fn run_booted() -> Result<()> {
+    let mut tests = list(&IGNORED)?;
+    tests.retain(|name| name.starts_with(BOOTED));
+    ensure!(!tests.is_empty(), "{TESTS} has no {BOOTED}");
     run_each(&IGNORED, &tests)
 }
 
@@ -92,8 +106,11 @@ fn command() -> Command {
 
 /// Runs tests, and reports each as soon as its verdict is there; a failed one at the end.
 fn run_each(options: &[&str], names: &[String]) -> Result<()> {
-    let part = fs::read_to_string(PART).unwrap_or_default();
-    let names: Vec<_> = names.iter().filter(|name| name.contains(&part)).collect();
+    let parts = fs::read_to_string(PARTS).ok();
+    let is_wanted = |name: &&String| {
+        parts.as_ref().is_none_or(|parts| parts.lines().any(|part| name.contains(part)))
+    };
+    let names: Vec<_> = names.iter().filter(is_wanted).collect();
     if names.is_empty() {
         return Ok(());
     }

@@ -1,11 +1,10 @@
-//! Loading and attaching the kernel half.
+//! Loading and attaching the eBPF programs.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use imds_audit::probe::host::CgroupRoot;
-use imds_audit::probe::loader::{KernelReads, Loaded, Options, try_each};
+use imds_audit::internal::{CgroupRoot, KernelReads, Loaded, Options, try_each, try_rehearsal};
 
 use crate::report::{self, Line};
 use crate::statistics;
@@ -20,13 +19,7 @@ const MAX_OUTPUT: usize = 6_000;
 pub fn load_and_attach() -> Result<()> {
     let start = Instant::now();
     let loaded = Loaded::load(&options()?);
-    for program in statistics::take() {
-        report::write(&Line::Program {
-            name: program.name,
-            verified: program.verified,
-            stack: program.stack,
-        });
-    }
+    report_programs();
     let mut loaded = loaded.map_err(|error| shortened(&error))?;
     loaded.attach(&CgroupRoot::find()?)?;
     report::write(&Line::Start {
@@ -39,18 +32,43 @@ pub fn load_and_attach() -> Result<()> {
     Ok(())
 }
 
+/// Loads the rehearsal's programs as the product does, and reports each.
+pub fn load_rehearsal() -> Result<()> {
+    let loaded = try_rehearsal(&endpoints()?);
+    report_programs();
+    loaded.map_err(|error| shortened(&format!("{error:#}")))
+}
+
+/// Reports the programs that were loaded since the last report.
+fn report_programs() {
+    for program in statistics::take() {
+        report::write(&Line::Program {
+            name: program.name,
+            verified: program.verified,
+            stack: program.stack,
+        });
+    }
+}
+
 /// Loads every program with the reads of kernel memory compiled out, as under lockdown.
 pub fn load_without_kernel_reads() -> Result<()> {
-    for (program, result) in try_each(&options()?, &KernelReads::None)? {
+    let tried = try_each(&options()?, &KernelReads::None)?;
+    // These are not what a host loads.
+    statistics::take();
+    for (program, result) in tried {
         result.map_err(|error| shortened(&error)).context(program.name())?;
     }
     Ok(())
 }
 
-/// Returns what the kernel half is loaded with.
+/// Returns what the eBPF programs are loaded with.
 fn options() -> Result<Options> {
+    Ok(Options { endpoints: endpoints()?, ..Options::default() })
+}
+
+fn endpoints() -> Result<Vec<SocketAddr>> {
     let endpoints = ENDPOINTS.iter().map(|text| text.parse::<SocketAddr>());
-    Ok(Options { endpoints: endpoints.collect::<Result<_, _>>()?, ..Options::default() })
+    Ok(endpoints.collect::<Result<_, _>>()?)
 }
 
 /// Returns the end of an error's text.

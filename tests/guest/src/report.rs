@@ -1,4 +1,4 @@
-//! What the guest tells the host, one line of JSON each on the console.
+//! Report of the guest to the host: one line of JSON each on the console.
 
 use serde::Serialize;
 
@@ -23,12 +23,19 @@ pub enum Line {
         /// The longest part of the stack that it uses, as the verifier tells it.
         stack: Option<String>,
     },
-    /// The whole kernel half.
+    /// All eBPF programs.
     Start {
         /// How long loading and attaching took, in milliseconds of the guest's clock.
         milliseconds: u64,
         /// What it does without.
         fallbacks: Vec<String>,
+    },
+    /// Something that was found out about the kernel.
+    Finding {
+        /// What was asked.
+        name: String,
+        /// What it does.
+        value: String,
     },
     /// A test.
     Test {

@@ -8,13 +8,8 @@ use std::process;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use imds_audit::audit::event::{Attribution, Body, Event, StopReason};
-use imds_audit::command::session::Session;
-use imds_audit::output::filter::Only;
-use imds_audit::output::sink::{Format, Sink};
-use imds_audit::output::writer::Writer;
-use imds_audit::probe::loader::Options;
-use imds_audit::process::Roots;
+use imds_audit::event::{Attribution, Body, Event, Origin, StopReason};
+use imds_audit::internal::{EventFilter, Format, Options, Roots, Session, Sink, Writer};
 use imds_audit::simulator::{BackgroundService, Network, SERVICE_V4, Service, Topology};
 use io_uring::{IoUring, cqueue, opcode, types};
 use tokio::sync::oneshot;
@@ -50,8 +45,9 @@ fn audit(act: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Named> {
     let options = Options { endpoints, ..Options::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let sink = Sink::start(Format::Json, Only::default(), Writer::new(io::sink())).unwrap();
-        let session = Session::start(&options, &Roots::default(), sink)?;
+        let sink =
+            Sink::start(Format::Json, EventFilter::default(), Writer::new(io::sink())).unwrap();
+        let session = Session::start(&options, &Roots::default(), Origin::default(), vec![sink])?;
         let (done, finished) = oneshot::channel();
         let actor = thread::spawn(move || {
             let result = act();

@@ -3,18 +3,42 @@
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 
 /// What tests are for a host alone, and why: the beginning of their names, or one whole name.
-const FOR_A_HOST: [(&str, &str); 24] = [
+const FOR_A_HOST: [(&str, &str); 45] = [
+    ("agent::booted::", "systemd as the first process: cargo xtask vm --systemd"),
+    ("agent::faults::logrotate_itself_loses_nothing", "logrotate"),
+    ("agent::installed::", "systemd"),
+    ("agent::pages::", "a shell"),
+    ("agent::readers::", "Prometheus and its tools"),
+    ("agent::unit::", "systemd"),
+    ("chart::", "no kernel: it is about files"),
+    ("field_cases::", "shells, curl, Python"),
+    ("init_script::", "shells, podman"),
+    ("own_namespaces::", "unshare"),
+    ("packages::", "podman, dpkg, rpm"),
+    ("packet::owners::the_share_of_short_lived_callers_that_is_named", "it measures"),
+    ("report::", "shells, curl, Python"),
+    ("staged_day::", "shells, curl, Python"),
     ("clients::", "curl, wget, Python, Node"),
     ("containers::", "podman"),
     ("diagnosis::", "curl, wget, Python, Node"),
-    ("hidden::", "the users of a host"),
-    ("hostile::", "Perl, bash, curl"),
+    ("forensics::", "tshark, tcpdump, curl, a shell"),
+    ("hidepid::", "the users of a host"),
+    ("spoofing::", "Perl, bash, curl"),
+    ("integrity_kernel::", "iptables, Python"),
+    ("redirection::a_token_response_arrives_no_further_than_the_rehearsed_hop_limit", "timeout"),
+    ("redirection::the_command_s_exit_status_is_the_program_s", "a shell"),
+    ("packet::interfaces::", "a shell, ip, ethtool"),
+    (
+        "packet::owners::an_owner_that_is_not_found_at_first_is_found_when_the_next_request_is_sent",
+        "bash, setpriv",
+    ),
+    ("rehearsal::", "curl, Python, Node, Java, systemd"),
     ("responsible::", "shells, curl, Python"),
     ("sdks::", "Python, the AWS CLI, Ruby"),
     ("secrets::", "bash, curl"),
     ("sharing::", "a shell, curl"),
     ("spark::", "a Java virtual machine"),
-    ("units::", "systemd"),
+    ("systemd_units::", "systemd"),
     ("memory::no_secret_is_left_in_the_memory_that_a_core_dump_would_show", "bash, curl"),
     ("memory::nobody_of_its_own_user_may_look_into_it", "setpriv"),
     ("connections::a_python_socket_of_ipv6_that_carries_ipv4_is_reported_as_mapped", "Python"),
@@ -26,9 +50,12 @@ const FOR_A_HOST: [(&str, &str); 24] = [
     ),
     ("bad_input::", "no kernel: it is about options"),
     ("output::", "no kernel: it is about what is written where"),
-    ("stuck::", "no kernel: it is about what is written where"),
-    ("load::responses_that_came_while_the_program_was_held_up_for_long_are_not_missed", "time"),
-    ("load::thousands_of_requests_of_eight_callers_at_once_are_each_reported", "time"),
+    ("blocked_output::", "no kernel: it is about what is written where"),
+    (
+        "throughput::responses_that_came_while_the_program_was_held_up_for_long_are_not_missed",
+        "time",
+    ),
+    ("throughput::thousands_of_requests_of_eight_callers_at_once_are_each_reported", "time"),
     ("processes::processes_that_exit_right_after_sending_are_each_named", "time"),
     (
         "processes::short_lived_processes_are_put_down_to_the_scripts_that_start_them",
@@ -53,7 +80,7 @@ pub fn absence(test: &str) -> Option<Absence> {
     if let Some((_, needs)) = FOR_A_HOST.iter().find(is_of) {
         return Some(Absence::Host(needs));
     }
-    (test == "send::multipath_tcp" && !has_multipath_tcp())
+    (test.ends_with("::multipath_tcp") && !has_multipath_tcp())
         .then_some(Absence::Kernel("Multipath TCP"))
 }
 

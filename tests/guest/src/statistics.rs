@@ -15,21 +15,20 @@ const PROG_LOAD: u64 = 5;
 /// The verifier writes its statistics and, after a refusal, the reason.
 const LOG_STATS: u32 = 4;
 /// Where the fields of `union bpf_attr` lie for `BPF_PROG_LOAD` (`include/uapi/linux/bpf.h`).
-const INSTRUCTIONS: usize = 4;
 const LOG_LEVEL: usize = 24;
 const LOG_SIZE: usize = 28;
 const LOG_BUFFER: usize = 32;
 const NAME: usize = 48;
 /// The end of the name.
 const NAME_END: usize = 64;
-/// Programs up to this many instructions are aya's, to find out what the kernel can do.
-const PROBE: u32 = 100;
+/// The program of this name, and those without one, are aya's, to find out what the kernel can do.
+const PROBE: &str = "aya_name_check";
 /// The most of `union bpf_attr` that is passed on; Linux 7.2 knows 168 bytes.
 const MAX_ATTRIBUTES: usize = 256;
 /// The size of the log; the statistics of one program take less than 1 KiB.
 const LOG: usize = 64 << 10;
 
-/// What the verifier told of a program.
+/// The verifier's figures for a program.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Program {
     /// The program's name.
@@ -90,7 +89,12 @@ unsafe fn load(mut arguments: [u64; 6]) -> c_long {
         std::ptr::copy_nonoverlapping(arguments[1] as *const u8, attributes.as_mut_ptr(), length);
     }
     let word = |at: usize| u32::from_ne_bytes(std::array::from_fn(|index| attributes[at + index]));
-    if word(INSTRUCTIONS) <= PROBE || word(LOG_LEVEL) != 0 {
+    let text = |bytes: &[u8]| {
+        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..end]).into_owned()
+    };
+    let name = text(&attributes[NAME..NAME_END]);
+    if name.is_empty() || name == PROBE || word(LOG_LEVEL) != 0 {
         // SAFETY: the caller's arguments as they are.
         return unsafe { call(libc::SYS_bpf, arguments) };
     }
@@ -102,11 +106,7 @@ unsafe fn load(mut arguments: [u64; 6]) -> c_long {
     arguments[1] = attributes.as_ptr() as u64;
     // SAFETY: the caller's arguments, but for a copy of the structure with a log of our own.
     let result = unsafe { call(libc::SYS_bpf, arguments) };
-    let text = |bytes: &[u8]| {
-        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-        String::from_utf8_lossy(&bytes[..end]).into_owned()
-    };
-    let program = parse(text(&attributes[NAME..NAME_END]), &text(&log), result >= 0);
+    let program = parse(name, &text(&log), result >= 0);
     PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner).push(program);
     result
 }

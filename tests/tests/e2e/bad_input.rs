@@ -1,4 +1,4 @@
-//! What the program says to those who use it wrongly, and where it may not run.
+//! Wrong usage, and hosts that do not allow the audit.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
@@ -8,11 +8,11 @@ use imds_audit_tests::{program, public_copy, root};
 /// Runs the program with arguments that it is to refuse.
 fn refused(arguments: &[&str]) -> Option<(i32, String)> {
     let output = Command::new(program()?).args(arguments).output().unwrap();
-    Some(told(&output))
+    Some(reported(&output))
 }
 
-/// Gives the exit code and what was said, nothing of which may be an event.
-fn told(output: &Output) -> (i32, String) {
+/// Gives the exit code and what was said; nothing of it may be an event.
+fn reported(output: &Output) -> (i32, String) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "stdout is for events");
     let said = String::from_utf8(output.stderr.clone()).unwrap();
     assert!(!said.contains("panicked"), "{said}");
@@ -67,7 +67,7 @@ fn without_rights_the_missing_one_is_named() {
     let (_folder, program) = public_copy(&program);
     let mut command = Command::new(program);
     let output = command.arg("run").uid(65_534).gid(65_534).current_dir("/").output().unwrap();
-    let (code, said) = told(&output);
+    let (code, said) = reported(&output);
     assert_eq!(code, 4, "{said}");
     assert!(said.contains("CAP_BPF") || said.contains("root"), "{said}");
 }

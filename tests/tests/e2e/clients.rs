@@ -1,7 +1,9 @@
 //! The software that asks the metadata service in the field.
 
+use std::path::Path;
+
 use imds_audit::simulator::{Status, TokenMode};
-use imds_audit_tests::{Scene, python};
+use imds_audit_tests::{TestBed, python, skip};
 
 use super::{PATH, TOKEN_PATH};
 
@@ -15,7 +17,7 @@ const BOTO3: &str = "import boto3; \
 
 #[test]
 fn curl_without_a_token_is_v1() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let caller = scene.run_well("curl", &["-s", "-m", "10", URL]);
     assert_eq!(caller.stdout, "i-0123456789abcdef0");
     let findings = scene.finish();
@@ -31,7 +33,7 @@ fn curl_without_a_token_is_v1() {
 
 #[test]
 fn the_documented_v2_commands_are_v2_and_their_token_stays_secret() {
-    let Some(scene) = Scene::with_tokens_required() else { return };
+    let Some(scene) = TestBed::with_tokens_required() else { return };
     // EC2 User Guide, "Use IMDSv2".
     let script = "TOKEN=`curl -s -X PUT \"http://169.254.169.254/latest/api/token\" \
                   -H \"X-aws-ec2-metadata-token-ttl-seconds: 21600\"` \
@@ -63,7 +65,7 @@ fn the_documented_v2_commands_are_v2_and_their_token_stays_secret() {
 
 #[test]
 fn wget_is_v1() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let caller = scene.run_well("wget", &["-q", "-T", "10", "-t", "1", "-O", "-", URL]);
     assert_eq!(caller.stdout, "i-0123456789abcdef0");
     let findings = scene.finish();
@@ -73,7 +75,7 @@ fn wget_is_v1() {
 
 #[test]
 fn python_urllib_is_v1() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let Some(python) = python("IMDS_AUDIT_PYTHON_CURRENT") else { return };
     let script =
         format!("import urllib.request; print(urllib.request.urlopen('{URL}', timeout=10).read())");
@@ -86,7 +88,7 @@ fn python_urllib_is_v1() {
 
 #[test]
 fn boto3_of_2019_gets_its_credentials_by_v1_alone() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let Some(python) = python("IMDS_AUDIT_PYTHON_V1") else { return };
     let caller = scene.run_well(python, &["-c", BOTO3]);
     assert_eq!(caller.stdout.trim(), scene.secrets.access_key_id, "{caller:?}");
@@ -103,7 +105,7 @@ fn boto3_of_2019_gets_its_credentials_by_v1_alone() {
 
 #[test]
 fn current_boto3_gets_its_credentials_by_v2_alone() {
-    let Some(scene) = Scene::with_tokens_required() else { return };
+    let Some(scene) = TestBed::with_tokens_required() else { return };
     let Some(python) = python("IMDS_AUDIT_PYTHON_CURRENT") else { return };
     let caller = scene.run_well(python, &["-c", BOTO3]);
     assert_eq!(caller.stdout.trim(), scene.secrets.access_key_id, "{caller:?}");
@@ -121,7 +123,7 @@ fn current_boto3_gets_its_credentials_by_v2_alone() {
 
 #[test]
 fn current_boto3_that_is_refused_a_token_falls_back_to_v1() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let Some(python) = python("IMDS_AUDIT_PYTHON_CURRENT") else { return };
     scene.service.set_mode(TokenMode::Status(Status::Forbidden));
     let caller = scene.run_well(python, &["-c", BOTO3]);
@@ -136,4 +138,44 @@ fn current_boto3_that_is_refused_a_token_falls_back_to_v1() {
         ]
     );
     findings.assert_sent_by(&caller);
+}
+
+#[test]
+fn tools_and_libraries_are_what_the_table_says() {
+    // Those that send what their caller says, by their own requests.
+    let nc = "printf 'GET /latest/meta-data/instance-id HTTP/1.0\\r\\n\\r\\n' | nc -N 169.254.169.254 80";
+    let (tiny, lwp) = (
+        format!("use HTTP::Tiny; print HTTP::Tiny->new->get('{URL}')->{{content}}"),
+        format!("use LWP::UserAgent; print LWP::UserAgent->new->get('{URL}')->content"),
+    );
+    let ruby = format!("require 'net/http'; print Net::HTTP.get(URI('{URL}'))");
+    let node = format!("fetch('{URL}').then(r => r.text()).then(t => console.log(t))");
+    let requests = format!("http --ignore-stdin --body {URL}");
+    let aria = format!("aria2c -q --allow-overwrite=true -o found {URL}; cat found");
+    let rows = [
+        ("http", requests, "HTTPie"),
+        ("aria2c", aria, "aria2"),
+        ("nc", nc.to_owned(), "nc"),
+        ("perl", format!("perl -e \"{tiny}\""), "HTTP-Tiny"),
+        ("lwp-request", format!("perl -e \"{lwp}\""), "libwww-perl"),
+        ("ruby", format!("ruby -e \"{ruby}\""), "Ruby"),
+        ("node", format!("node -e \"{node}\""), "node"),
+    ];
+    for (program, script, name) in rows {
+        if !Path::new("/usr/bin").join(program).exists() {
+            skip(&format!("there is no /usr/bin/{program}"));
+            continue;
+        }
+        let Some(scene) = TestBed::new() else { return };
+        let caller = scene.run_well("sh", &["-c", &script]);
+        assert!(caller.stdout.contains("i-0123456789abcdef0"), "{caller:?}");
+        let findings = scene.finish();
+        assert_eq!(findings.seen(), [("v1", "served", "GET", PATH)], "{script}");
+        let event = &findings.exchanges[0].event;
+        assert_eq!(event["client"]["name"], name, "{script}: {event:#}");
+        let advice = &event["advice"];
+        assert_eq!(advice["cause"], "never-asks", "{advice:#}");
+        let text = advice["text"].as_str().unwrap();
+        assert!(text.starts_with(&format!("let what uses {name} ask for a token")), "{text}");
+    }
 }

@@ -1,18 +1,18 @@
-//! What happens on a connection.
+//! Connections: every way to open, use and close one.
 
 use std::net::SocketAddr;
 
 use imds_audit::simulator::{
     Framing, HopLimit, HttpTokens, ResponseVersion, SERVICE_V4, Style, TokenMode, Topology,
 };
-use imds_audit_tests::{Exchange, Scene, python, skip, text};
+use imds_audit_tests::{Exchange, Listener, TestBed, own_port, python, skip, text};
 use serde_json::Value;
 
 use super::{CLIENT, GET_V1, GET_V2, PATH, PUT, SERVICE, TOKEN_PATH};
 
 #[test]
 fn a_python_socket_of_ipv6_that_carries_ipv4_is_reported_as_mapped() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let Some(python) = python("IMDS_AUDIT_PYTHON_CURRENT") else { return };
     if !scene.network.ipv6() {
         return skip("this kernel has no IPv6");
@@ -36,7 +36,7 @@ fn a_python_socket_of_ipv6_that_carries_ipv4_is_reported_as_mapped() {
 
 #[test]
 fn a_shell_that_writes_the_request_line_and_the_headers_apart_is_v2() {
-    let Some(scene) = Scene::with_tokens_required() else { return };
+    let Some(scene) = TestBed::with_tokens_required() else { return };
     let script = "ask() { exec 3<>/dev/tcp/169.254.169.254/80; \
                   printf \"$1 HTTP/1.0\\r\\n\" >&3; printf \"$2\\r\\n\" >&3; printf '\\r\\n' >&3; \
                   cat <&3; exec 3>&-; }; \
@@ -55,7 +55,7 @@ fn a_shell_that_writes_the_request_line_and_the_headers_apart_is_v2() {
 
 #[test]
 fn v1_and_v2_on_one_connection_are_told_apart() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let steps = [GET_V1, PUT, GET_V2, GET_V1, GET_V2]
         .into_iter()
         .flat_map(|request| ["send", request, "receive"]);
@@ -70,7 +70,7 @@ fn v1_and_v2_on_one_connection_are_told_apart() {
 
 #[test]
 fn v1_where_tokens_are_required_is_rejected() {
-    let Some(scene) = Scene::with_tokens_required() else { return };
+    let Some(scene) = TestBed::with_tokens_required() else { return };
     let caller = scene.run_well(CLIENT, &["connect", SERVICE, "send", GET_V1, "receive"]);
     let findings = scene.finish();
     assert_eq!(findings.seen(), [("v1", "rejected", "GET", PATH)]);
@@ -80,7 +80,7 @@ fn v1_where_tokens_are_required_is_rejected() {
 
 #[test]
 fn an_empty_token_is_a_class_of_its_own() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     // Nothing was received yet, so that the token is empty.
     let caller = scene.run_well(CLIENT, &["connect", SERVICE, "send", GET_V2, "receive"]);
     let findings = scene.finish();
@@ -90,7 +90,7 @@ fn an_empty_token_is_a_class_of_its_own() {
 
 #[test]
 fn a_token_request_that_is_not_answered_has_no_response() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     scene.service.set_mode(TokenMode::NoAnswer);
     let put = "http://169.254.169.254/latest/api/token";
     let ttl = "X-aws-ec2-metadata-token-ttl-seconds: 60";
@@ -105,7 +105,7 @@ fn a_token_request_that_is_not_answered_has_no_response() {
 
 #[test]
 fn a_token_response_that_dies_at_the_router_is_no_response_and_the_fallback_is_v1() {
-    let Some(scene) = Scene::with(&[], Topology::Routed) else { return };
+    let Some(scene) = TestBed::with(&[], Topology::Routed) else { return };
     if scene.network.topology() != Topology::Routed {
         return skip("this kernel has no virtual Ethernet pairs");
     }
@@ -122,7 +122,7 @@ fn a_token_response_that_dies_at_the_router_is_no_response_and_the_fallback_is_v
 
 #[test]
 fn a_token_response_shows_the_hop_limit_by_its_time_to_live() {
-    let Some(scene) = Scene::with(&[], Topology::Routed) else { return };
+    let Some(scene) = TestBed::with(&[], Topology::Routed) else { return };
     if scene.network.topology() != Topology::Routed {
         return skip("this kernel has no virtual Ethernet pairs");
     }
@@ -138,7 +138,7 @@ fn a_token_response_shows_the_hop_limit_by_its_time_to_live() {
 
 #[test]
 fn a_connection_without_a_request_is_reported_as_one() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let caller = scene.run_well(CLIENT, &["connect", SERVICE, "close"]);
     scene.wait_for_events(1);
     let findings = scene.finish();
@@ -153,7 +153,7 @@ fn a_connection_without_a_request_is_reported_as_one() {
 
 #[test]
 fn bytes_that_are_not_http_are_unknown_and_never_v1() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let caller = scene.run_well(
         CLIENT,
         &["connect", SERVICE, "send", "\u{1}\u{2}\u{3} no HTTP\\r\\n\\r\\n", "receive"],
@@ -169,7 +169,7 @@ fn bytes_that_are_not_http_are_unknown_and_never_v1() {
 
 #[test]
 fn a_request_that_is_cut_off_is_unknown_and_never_v1() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let cut = "GET /latest/meta-data/ HTTP/1.1\\r\\nHost: im";
     let caller = scene.run_well(CLIENT, &["connect", SERVICE, "send", cut]);
     scene.wait_for_entries(1);
@@ -183,7 +183,7 @@ fn a_request_that_is_cut_off_is_unknown_and_never_v1() {
 
 #[test]
 fn responses_of_every_look_are_served() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let versions = [ResponseVersion::Http11, ResponseVersion::Http10];
     let framings = [Framing::Length, Framing::Chunked, Framing::UntilClose];
     let mut callers = Vec::new();
@@ -205,7 +205,7 @@ fn responses_of_every_look_are_served() {
 
 #[test]
 fn responses_of_every_look_can_be_followed_by_another_on_the_same_connection() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let steps =
         ["connect", SERVICE, "send", GET_V1, "receive", "send", PUT, "receive", "send", GET_V2];
     let mut requests = 0;
@@ -220,4 +220,30 @@ fn responses_of_every_look_can_be_followed_by_another_on_the_same_connection() {
     let findings = scene.finish();
     assert_eq!(findings.exchanges.len(), requests);
     assert!(findings.verdicts().iter().all(|(_, outcome)| *outcome == "served"));
+}
+
+#[test]
+fn what_a_service_says_on_an_idle_connection_is_no_loss() {
+    let port = own_port();
+    let endpoint = format!("{SERVICE_V4}:{port}");
+    let Some(scene) = TestBed::with(&["--endpoint", &endpoint], Topology::Direct) else { return };
+    let desk = Listener::open(&scene.network, port);
+    let late = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    // As HAProxy and Jetty do: on a connection without a request, and behind one.
+    for requests in [0, 1] {
+        let mut line = desk.call();
+        for _ in 0..requests {
+            line.ask("GET /latest/meta-data/ HTTP/1.1\r\nHost: imds\r\n\r\n");
+            line.answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+        line.answer(late);
+    }
+    scene.wait_for_events(2);
+    let report = scene.audit.stop();
+    let events = report.events();
+    let of_kind = |kind: &str| events.iter().filter(|event| event["kind"] == kind).count();
+    assert_eq!([of_kind("request"), of_kind("connection"), of_kind("loss")], [1, 1, 0]);
+    let request = events.iter().find(|event| event["kind"] == "request").unwrap();
+    assert_eq!(text(request, "/imds/outcome"), "served");
+    assert!(report.stderr.contains("nothing was lost or unobserved"), "{}", report.stderr);
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use imds_audit_tests::{Scene, Systemd, skip};
+use imds_audit_tests::{Systemd, TestBed, skip};
 use serde_json::json;
 
 /// What the container runs: a request, and then it waits, so that procfs still has it.
@@ -44,7 +44,7 @@ fn a_script_in_a_container_of_podman_is_named_with_its_container() {
 
 /// Has a script ask in a container that podman makes with this runtime.
 fn run_in_podman(runtime: &str) {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::create_dir(path("image")).unwrap();
@@ -122,7 +122,7 @@ fn run_in_podman(runtime: &str) {
 
 #[test]
 fn a_script_in_a_container_of_systemd_nspawn_is_named_with_its_container() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     if Command::new("systemd-nspawn").arg("--version").output().is_err() {
         return skip("there is no systemd-nspawn");
     }

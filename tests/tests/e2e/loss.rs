@@ -1,4 +1,4 @@
-//! What could not be reported is counted: requests sent are requests reported and requests
+//! Conservation: requests sent are requests reported and requests
 //! counted as lost, whatever the program was kept from.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::thread;
 
 use imds_audit::simulator::{Entry, HttpTokens, TokenHeader};
 use imds_audit_tests::{
-    Caller, MemoryLimit, Report, Scene, Setup, is_asleep, root, skip, text, until,
+    Caller, MemoryLimit, Report, Setup, TestBed, is_asleep, root, skip, text, until,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -57,14 +57,14 @@ const TOGETHER: [&str; 6] = [
 
 /// Makes a scene on an address of its own: a tiny ring cannot take what others on the host ask.
 /// Its service rejects version 1, so that no response can be taken for another's unnoticed.
-fn scene(arguments: &[&str]) -> Option<(Scene, String)> {
-    let (scene, address) = Scene::alone("json", arguments)?;
+fn scene(arguments: &[&str]) -> Option<(TestBed, String)> {
+    let (scene, address) = TestBed::alone("json", arguments)?;
     scene.service.set_http_tokens(HttpTokens::Required);
     Some((scene, address))
 }
 
 /// Has many callers ask at once, each on one connection.
-fn flood(scene: &Scene, address: &str, round: &[&str]) -> Vec<Caller> {
+fn flood(scene: &TestBed, address: &str, round: &[&str]) -> Vec<Caller> {
     let times = ROUNDS.to_string();
     let steps = [&["connect", address, "times", &times], round, &["receive"]].concat();
     thread::scope(|scope| {
@@ -74,8 +74,8 @@ fn flood(scene: &Scene, address: &str, round: &[&str]) -> Vec<Caller> {
     })
 }
 
-/// Waits until the program has nothing to do, so that all that it was told is written.
-fn settle(scene: &Scene) {
+/// Waits until the program has nothing to do, so that everything it received is written.
+fn settle(scene: &TestBed) {
     assert!(until(|| is_asleep(scene.audit.pid()).then_some(())).is_some(), "it is never done");
 }
 
@@ -90,8 +90,8 @@ struct Account {
 }
 
 /// Ends the audit, and gives what it wrote.
-fn end(scene: Scene) -> (Report, Vec<Value>) {
-    let Scene { audit, .. } = scene;
+fn end(scene: TestBed) -> (Report, Vec<Value>) {
+    let TestBed { audit, .. } = scene;
     let report = audit.stop();
     let events = report.events();
     assert_eq!(events.last().unwrap()["kind"], "stop", "{report:#?}");
@@ -99,7 +99,7 @@ fn end(scene: Scene) -> (Report, Vec<Value>) {
 }
 
 /// Ends the audit, and asserts the law.
-fn account(scene: Scene) -> Account {
+fn account(scene: TestBed) -> Account {
     let entries = scene.entries();
     let (report, events) = end(scene);
     let stop = events.last().unwrap();
@@ -124,11 +124,11 @@ fn lost<'a>(losses: impl Iterator<Item = &'a Value>) -> usize {
 /// Asserts that the summary names each loss, and its process where the event does.
 fn assert_summary_tells(report: &Report, losses: &[Value]) {
     for loss in losses {
-        let told =
+        let shown =
             format!("lost: {} {} ({}", loss["count"], text(loss, "/what"), text(loss, "/reason"));
         let whose = loss.get("process").map(|process| format!("[{}]", process["pid"]));
         let is_it = |line: &&str| {
-            line.starts_with(&told) && whose.as_ref().is_none_or(|whose| line.contains(whose))
+            line.starts_with(&shown) && whose.as_ref().is_none_or(|whose| line.contains(whose))
         };
         assert!(report.stderr.lines().any(|line| is_it(&line)), "{loss}: {}", report.stderr);
     }
@@ -188,7 +188,7 @@ fn while_the_program_stands_still() {
     let Account { events, reported, lost, report } = account(scene);
     assert!(lost > reported && reported > 0, "{reported} reported, {lost} lost");
     assert_eq!(report.code(), Some(0));
-    // Whose they were is known, but for those whose process the kernel half had forgotten.
+    // Whose they were is known, but for those whose process the eBPF programs had forgotten.
     let of = |caller: &Caller| {
         let losses = events.iter().filter(|event| event["loss"]["what"] == "requests");
         self::lost(losses.map(|e| &e["loss"]).filter(|l| l["process"]["pid"] == caller.pid))
@@ -244,7 +244,7 @@ fn with_little_memory() {
         return skip("there is no hierarchy of control groups to limit memory in");
     };
     let enter = |command: &mut Command| limit.enter(command);
-    let Some((scene, address)) = Scene::alone_prepared(Setup::default(), enter) else { return };
+    let Some((scene, address)) = TestBed::alone_prepared(Setup::default(), enter) else { return };
     scene.service.set_http_tokens(HttpTokens::Required);
     for _ in 0..4 {
         flood(&scene, &address, &WHOLE);
@@ -258,7 +258,7 @@ fn with_little_memory() {
 
 #[test]
 fn the_counters_of_cloudwatch_are_the_service_s_own() {
-    let Some((scene, address)) = Scene::alone("json", &[]) else { return };
+    let Some((scene, address)) = TestBed::alone("json", &[]) else { return };
     let steps = ["connect", &address, "times", "7", "send", PUT, "receive", "send", GET_V1];
     let missing = "GET /latest/no-such HTTP/1.1\\r\\nHost: imds\\r\\n\\r\\n";
     let more = ["receive", "send", GET_V2, "receive", "send", missing, "receive"];
@@ -269,16 +269,16 @@ fn the_counters_of_cloudwatch_are_the_service_s_own() {
     let counted = scene.service.log().counters();
     let (report, events) = end(scene);
     assert_eq!((counted.metadata_no_token, counted.metadata_no_token_rejected), (7, 5));
-    let told = &events.last().unwrap()["totals"]["counters"];
+    let shown = &events.last().unwrap()["totals"]["counters"];
     assert_eq!(
-        told,
+        shown,
         &json!({
             "MetadataNoToken": counted.metadata_no_token,
             "MetadataNoTokenRejected": counted.metadata_no_token_rejected,
         })
     );
-    for (name, count) in told.as_object().unwrap() {
+    for (name, count) in shown.as_object().unwrap() {
         let line = format!("{name}: {count}");
-        assert!(report.stderr.lines().any(|told| told == line), "{line}: {}", report.stderr);
+        assert!(report.stderr.lines().any(|shown| shown == line), "{line}: {}", report.stderr);
     }
 }

@@ -1,30 +1,47 @@
 //! End-to-end tests: the real program against a simulated service, with real clients in private
 //! networks. They need root and are run by `cargo xtask test`.
 
+mod agent;
 mod bad_input;
+mod blocked_output;
+mod chart;
 mod clients;
+mod cluster;
 mod connections;
 mod containers;
 mod diagnosis;
 mod fallbacks;
-mod hidden;
-mod hostile;
-mod load;
+mod field_cases;
+mod flood;
+mod forensics;
+mod hidepid;
+mod hung_procfs;
+mod init_script;
+mod integrity_kernel;
 mod loss;
 mod memory;
-mod misread;
+mod misclassification;
+mod neighbours;
 mod output;
+mod output_files;
+mod own_namespaces;
+mod packages;
+mod packet;
 mod processes;
+mod redirection;
+mod rehearsal;
+mod report;
 mod responsible;
-mod ring;
+mod ring_contents;
 mod sdks;
 mod secrets;
 mod send;
 mod sharing;
 mod spark;
-mod stuck;
-mod trap;
-mod units;
+mod spoofing;
+mod staged_day;
+mod systemd_units;
+mod throughput;
 mod unloading;
 
 /// The client that does what its arguments say.

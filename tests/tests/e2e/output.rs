@@ -1,4 +1,4 @@
-//! What is written, where, and when it ends.
+//! Output: what is written, where, and the end of it.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, ErrorKind};
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use imds_audit_tests::{Report, Scene, is_asleep, kinds, program, root, until, until_exit};
+use imds_audit_tests::{Report, TestBed, is_asleep, kinds, program, root, until, until_exit};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -55,12 +55,12 @@ impl Guarded {
 }
 
 /// Ends the audit of a scene, whatever it reported.
-fn stop(scene: Scene) -> Report {
-    let Scene { audit, .. } = scene;
+fn stop(scene: TestBed) -> Report {
+    let TestBed { audit, .. } = scene;
     audit.stop()
 }
 
-fn ask(scene: &Scene, address: &str, requests: &[&str]) {
+pub(super) fn ask(scene: &TestBed, address: &str, requests: &[&str]) {
     let steps = requests.iter().flat_map(|request| ["send", *request, "receive"]);
     let steps: Vec<_> = ["connect", address].into_iter().chain(steps).collect();
     scene.run_well(CLIENT, &steps);
@@ -68,7 +68,7 @@ fn ask(scene: &Scene, address: &str, requests: &[&str]) {
 
 #[test]
 fn only_v1_writes_v1_alone_and_counts_all() {
-    let Some((scene, address)) = Scene::alone("json", &["--only", "v1"]) else { return };
+    let Some((scene, address)) = TestBed::alone("json", &["--only", "v1"]) else { return };
     ask(&scene, &address, &[PUT, GET_V2, GET_V1, GET_V2]);
     let events = stop(scene).events();
     assert_eq!(kinds(&events), ["start", "request", "stop"]);
@@ -81,7 +81,7 @@ fn only_v1_writes_v1_alone_and_counts_all() {
 
 #[test]
 fn fail_on_v1_fails_after_v1() {
-    let Some((scene, address)) = Scene::alone("json", &["--fail-on", "v1"]) else { return };
+    let Some((scene, address)) = TestBed::alone("json", &["--fail-on", "v1"]) else { return };
     ask(&scene, &address, &[PUT, GET_V1]);
     let report = stop(scene);
     assert_eq!(report.code(), Some(3), "{report:#?}");
@@ -90,7 +90,7 @@ fn fail_on_v1_fails_after_v1() {
 
 #[test]
 fn fail_on_v1_does_not_fail_after_v2() {
-    let Some((scene, address)) = Scene::alone("json", &["--fail-on", "v1,unknown"]) else {
+    let Some((scene, address)) = TestBed::alone("json", &["--fail-on", "v1,unknown"]) else {
         return;
     };
     ask(&scene, &address, &[PUT, GET_V2]);
@@ -100,7 +100,7 @@ fn fail_on_v1_does_not_fail_after_v2() {
 
 #[test]
 fn another_endpoint_is_audited_in_place_of_the_default_ones() {
-    let Some((scene, address)) = Scene::alone("json", &[]) else { return };
+    let Some((scene, address)) = TestBed::alone("json", &[]) else { return };
     ask(&scene, SERVICE, &[GET_V1]);
     ask(&scene, &address, &[GET_V1]);
     let events = stop(scene).events();
@@ -111,7 +111,7 @@ fn another_endpoint_is_audited_in_place_of_the_default_ones() {
 
 #[test]
 fn text_is_one_line_a_request_that_no_argument_can_forge_or_colour() {
-    let Some((scene, address)) = Scene::alone("text", &[]) else { return };
+    let Some((scene, address)) = TestBed::alone("text", &[]) else { return };
     let forged = "\n12:00:00.000  v1  served 200\r\u{1b}[31mforged\u{1b}[0m\u{9b}31m\u{2028}x";
     scene.run_well(
         CLIENT,
@@ -134,7 +134,7 @@ fn text_is_one_line_a_request_that_no_argument_can_forge_or_colour() {
 
 #[test]
 fn a_new_output_file_is_readable_by_its_owner_alone() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let mode = fs::metadata(scene.audit.output()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     scene.finish();
@@ -188,7 +188,7 @@ fn an_interrupt_ends_with_a_complete_output() {
 
 #[test]
 fn a_reader_that_goes_away_ends_the_audit_without_an_error() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let Some(mut audit) = Guarded::start(&["--format", "json"]) else { return };
     let mut stdout = BufReader::new(audit.0.stdout.take().unwrap());
     let mut line = String::new();
@@ -204,7 +204,7 @@ fn a_reader_that_goes_away_ends_the_audit_without_an_error() {
 
 #[test]
 fn a_full_disk_does_not_end_the_audit_and_is_told() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let Some(mut audit) = Guarded::start(&["--format", "json", "--output", "/dev/full"]) else {
         return;
     };
@@ -262,7 +262,7 @@ fn a_disk_that_was_full_holds_whole_lines_and_tells_how_many_are_missing() {
     let disk = SmallDisk::mount();
     let file = disk.path("events");
     let arguments = ["--output", file.to_str().unwrap()];
-    let Some((scene, address)) = Scene::alone("json", &arguments) else { return };
+    let Some((scene, address)) = TestBed::alone("json", &arguments) else { return };
     let ballast = disk.fill();
     ask(&scene, &address, &[GET_V1; BEFORE]);
     assert!(until(|| is_asleep(scene.audit.pid()).then_some(())).is_some());

@@ -1,11 +1,11 @@
-//! Who answers for a request that a tool made.
+//! The responsible process of requests that tools make.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use imds_audit::simulator::Style;
-use imds_audit_tests::Scene;
+use imds_audit_tests::TestBed;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -22,7 +22,7 @@ fn script(folder: &TempDir, name: &str, text: &str) -> String {
 
 /// Runs a program in a scene of its own, which is to make one request; gives who made it.
 fn process(program: &str, arguments: &[&str]) -> Option<Value> {
-    let scene = Scene::new()?;
+    let scene = TestBed::new()?;
     // What has ended cannot be read any more: the tool and the layers above it live as long as the
     // request, for which a loaded machine wants a moment, and the script until its event is there.
     scene.service.set_style(Style { delay: Duration::from_secs(1), ..Style::default() });
@@ -86,11 +86,93 @@ fn a_python_program_answers_for_itself_by_its_file_or_its_module() {
         (&json!("script"), &json!(path))
     );
 
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let mut command = scene.command("python3");
     command.args(["-m", "job"]).current_dir(folder.path());
     assert!(scene.start_command(&mut command).wait().status.success());
     let findings = scene.finish();
     let responsible = &findings.exchanges[0].event["process"]["responsible"];
     assert_eq!((&responsible["rule"], &responsible["script"]), (&json!("module"), &json!("job")));
+}
+
+/// Puts a compiled program into a folder under another name; it runs its arguments, the first of
+/// which is a number of seconds, and waits for them.
+fn runner(folder: &TempDir, name: &str) -> String {
+    let path = folder.path().join(name);
+    fs::copy("/usr/bin/timeout", &path).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_launcher_is_not_responsible_for_the_single_command_that_it_started() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["cron", "sshd", "s6-supervise"] {
+        let launcher = runner(&folder, name);
+        let curl = ["30", "curl", "-s", "-m", "10", URL];
+        let Some(found) = process(&launcher, &curl) else { return };
+        assert_eq!(found["ancestors"][0]["name"], name, "{found:#}");
+        assert_eq!(found["responsible"]["pid"], found["pid"], "{found:#}");
+        assert_eq!(found["responsible"]["rule"], "command", "{found:#}");
+
+        let agent = runner(&folder, "billing-agent");
+        let nested = [&["30", &*agent], &curl[..]].concat();
+        let found = process(&launcher, &nested).unwrap();
+        assert_eq!(found["responsible"]["name"], "billing-agent", "{found:#}");
+        assert_eq!(found["responsible"]["pid"], found["ancestors"][0]["pid"], "{found:#}");
+    }
+}
+
+#[test]
+fn a_compiled_program_is_responsible_before_the_supervisor_that_watches_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "import subprocess, sys\nsubprocess.run(sys.argv[1:])\nsys.stdin.read()\n";
+    let supervisor = script(&folder, "supervisord", text);
+    let agent = runner(&folder, "telegraf");
+    let curl = ["curl", "-s", "-m", "10", URL];
+    let below = [&["-u", &*supervisor, &*agent, "30"], &curl[..]].concat();
+    let Some(found) = process("python3", &below) else { return };
+    assert_eq!(found["responsible"]["name"], "telegraf", "{found:#}");
+    // What it does through a tool is its own.
+    let direct = [&["-u", &*supervisor], &curl[..]].concat();
+    let found = process("python3", &direct).unwrap();
+    assert_script(&found, "curl", "script", &supervisor);
+}
+
+#[test]
+fn of_nested_scripts_with_one_relative_name_the_nearest_is_responsible_by_its_full_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("inner");
+    fs::create_dir(&inner).unwrap();
+    let text = "import subprocess, sys\nsubprocess.run(['python3', 'main.py'], cwd='inner')\n\
+                sys.stdin.read()\n";
+    fs::write(folder.path().join("main.py"), text).unwrap();
+    let text = format!(
+        "import subprocess, sys\nsubprocess.run(['curl', '-s', '-m', '10', '{URL}'])\n\
+         sys.stdin.read()\n"
+    );
+    fs::write(inner.join("main.py"), text).unwrap();
+    let Some(scene) = TestBed::new() else { return };
+    scene.service.set_style(Style { delay: Duration::from_secs(1), ..Style::default() });
+    let mut command = scene.command("python3");
+    let (findings, _) = scene.finish_with(command.arg("main.py").current_dir(folder.path()));
+    let found = &findings.exchanges[0].event["process"];
+    assert_script(found, "curl", "script", inner.join("main.py").to_str().unwrap());
+    assert_eq!(found["responsible"]["pid"], found["ancestors"][0]["pid"], "{found:#}");
+    assert_eq!(found["cwd"], inner.to_str().unwrap(), "{found:#}");
+}
+
+#[test]
+fn a_script_that_changed_its_working_directory_has_the_path_that_it_was_started_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("#!/bin/sh\ncd /\n{CURL}\nread line || true\n");
+    let path = script(&folder, "run.sh", &text);
+    for shell in ["bash", "dash"] {
+        let Some(scene) = TestBed::new() else { return };
+        scene.service.set_style(Style { delay: Duration::from_secs(1), ..Style::default() });
+        let mut command = scene.command(shell);
+        let (findings, _) = scene.finish_with(command.arg("./run.sh").current_dir(folder.path()));
+        let found = &findings.exchanges[0].event["process"];
+        assert_script(found, "curl", "script", &path);
+        assert_eq!(found["cwd"], "/", "{found:#}");
+    }
 }

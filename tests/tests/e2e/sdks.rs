@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use imds_audit::simulator::{Status, TokenMode};
-use imds_audit_tests::{Scene, python, skip, until};
+use imds_audit_tests::{TestBed, python, skip, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -43,7 +43,7 @@ impl Client {
 
     /// Has a script find credentials in a scene, which is to succeed; gives the script's path and
     /// number. `None` where the client is not installed.
-    fn run(self, scene: &Scene) -> Option<(TempDir, String, u32)> {
+    fn run(self, scene: &TestBed) -> Option<(TempDir, String, u32)> {
         let program = self.program()?;
         let program = program.to_str().unwrap();
         let command = match self {
@@ -97,7 +97,7 @@ impl Client {
 
 #[test]
 fn the_cli_of_2019_never_asks_for_a_token_and_is_told_its_first_version_that_does() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let Some((_folder, path, pid)) = Client::Cli1.run(&scene) else { return };
     let findings = scene.finish();
     assert!(findings.verdicts().iter().all(|seen| *seen == ("v1", "served")));
@@ -114,7 +114,7 @@ fn the_cli_of_2019_never_asks_for_a_token_and_is_told_its_first_version_that_doe
 #[test]
 fn current_clients_use_a_token_where_they_get_one() {
     for client in [Client::Cli2, Client::Ruby] {
-        let Some(scene) = Scene::with_tokens_required() else { return };
+        let Some(scene) = TestBed::with_tokens_required() else { return };
         let Some((_folder, path, pid)) = client.run(&scene) else { return };
         let findings = scene.finish();
         let classes: Vec<_> = findings.verdicts();
@@ -135,7 +135,7 @@ fn current_clients_fall_back_where_the_table_says_so() {
         (Client::Cli2, Status::InternalServerError),
         (Client::Ruby, Status::InternalServerError),
     ] {
-        let Some(scene) = Scene::new() else { return };
+        let Some(scene) = TestBed::new() else { return };
         scene.service.set_mode(TokenMode::Status(status));
         if client.run(&scene).is_none() {
             return;

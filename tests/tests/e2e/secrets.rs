@@ -1,4 +1,4 @@
-//! What must never be written.
+//! Secrets that must never be written.
 
 mod typed;
 pub(super) mod wire;
@@ -6,7 +6,7 @@ pub(super) mod wire;
 use std::process::Command;
 
 use imds_audit::simulator::{SERVICE_V4, Secrets};
-use imds_audit_tests::{Desk, Needle, Scene, Setup, assert_absent, program, root};
+use imds_audit_tests::{Listener, PlantedSecret, Setup, TestBed, assert_absent, program, root};
 
 /// Secrets that a caller sends, beside those that the service hands out.
 const BEARER: &str = "planted-bearer-4711-x";
@@ -31,7 +31,7 @@ sh -c "curl -s -m 10 -o /dev/null -H 'X-aws-ec2-metadata-token: $token' $base/me
 /// What `SCRIPT` asks.
 const REQUESTS: usize = 8;
 
-fn assert_secrets_stay(scene: Scene) {
+fn assert_secrets_stay(scene: TestBed) {
     let mut command = scene.command("bash");
     command.args(["-c", SCRIPT]).env("BEARER", BEARER).env("COOKIE", COOKIE);
     let caller = scene.start_command(&mut command).wait();
@@ -39,7 +39,7 @@ fn assert_secrets_stay(scene: Scene) {
     let tokens = scene.service.issued_tokens();
     assert_eq!((tokens.len(), scene.entries().len()), (1, REQUESTS));
     let secrets = scene.secrets.clone();
-    let Scene { audit, .. } = scene;
+    let TestBed { audit, .. } = scene;
     let report = audit.stop();
     assert_eq!(report.code(), Some(0), "{report:#?}");
     let written = report.everything();
@@ -53,15 +53,39 @@ fn assert_secrets_stay(scene: Scene) {
 
 #[test]
 fn no_secret_is_in_json_lines_or_in_the_most_talkative_log() {
-    let Some(scene) = Scene::with(&["-vv"], imds_audit::simulator::Topology::Direct) else {
+    let Some(scene) = TestBed::with(&["-vv"], imds_audit::simulator::Topology::Direct) else {
         return;
     };
     assert_secrets_stay(scene);
 }
 
 #[test]
+fn no_secret_is_in_what_a_packet_source_writes() {
+    let Some(scene) = TestBed::by_packets(&["-vv"]) else { return };
+    assert_secrets_stay(scene);
+}
+
+#[test]
+fn no_planted_secret_is_in_what_a_packet_source_writes() {
+    let endpoint = desk();
+    let arguments = ["-vv", "--endpoint", &endpoint, "--endpoint", super::SERVICE];
+    let environment = [("RUST_LOG", "trace")];
+    let setup = Setup { arguments: &arguments, environment: &environment, ..Setup::default() };
+    let Some(scene) = TestBed::by_packets_with(setup, |_| {}) else { return };
+    let needles = plant(&scene);
+    let TestBed { audit, .. } = scene;
+    let report = audit.stop();
+    assert_eq!(report.code(), Some(0), "{report:#?}");
+    let lines = report.output.lines().filter(|line| line.contains("/latest/meta-data/ami-id"));
+    assert!(lines.count() >= typed::ARGUMENTS.len() + typed::SCRIPTS.len(), "it saw too little");
+    for (name, written) in [("the output", &report.output), ("stderr", &report.stderr)] {
+        assert_absent(&needles, name, written.as_bytes());
+    }
+}
+
+#[test]
 fn no_secret_is_in_text() {
-    let Some((scene, _)) = Scene::alone("text", &["--endpoint", super::SERVICE]) else { return };
+    let Some((scene, _)) = TestBed::alone("text", &["--endpoint", super::SERVICE]) else { return };
     assert_secrets_stay(scene);
 }
 
@@ -74,19 +98,19 @@ pub(super) fn desk() -> String {
 }
 
 /// Starts the program as talkative as it can be, and with secrets of its own around it.
-pub(super) fn talkative(format: &str, to_stdout: bool) -> Option<(Scene, Vec<Needle>)> {
+pub(super) fn talkative(format: &str, to_stdout: bool) -> Option<(TestBed, Vec<PlantedSecret>)> {
     let own = "ownEnvironmentQ7zK2xYw4";
     let environment = [("RUST_LOG", "trace"), ("AWS_SECRET_ACCESS_KEY", own)];
     let endpoint = desk();
     let arguments = ["-vv", "--endpoint", &endpoint, "--endpoint", super::SERVICE];
     let setup = Setup { format, arguments: &arguments, environment: &environment, to_stdout };
-    let (scene, _) = Scene::alone_with(setup)?;
-    Some((scene, vec![Needle::new("the program's own environment", own)]))
+    let (scene, _) = TestBed::alone_with(setup)?;
+    Some((scene, vec![PlantedSecret::new("the program's own environment", own)]))
 }
 
 /// Plants a secret in every place of a request, a response, an argument and an environment.
-pub(super) fn plant(scene: &Scene) -> Vec<Needle> {
-    let desk = Desk::open(&scene.network, DESK);
+pub(super) fn plant(scene: &TestBed) -> Vec<PlantedSecret> {
+    let desk = Listener::open(&scene.network, DESK);
     let cases = wire::REQUESTS.iter().chain(&wire::RESPONSES).chain(&wire::BODIES);
     let mut needles: Vec<_> =
         cases.enumerate().map(|(number, case)| case.play(&desk, number)).collect();
@@ -97,7 +121,7 @@ pub(super) fn plant(scene: &Scene) -> Vec<Needle> {
 fn assert_planted_secrets_stay(format: &str, to_stdout: bool) {
     let Some((scene, mut needles)) = talkative(format, to_stdout) else { return };
     needles.extend(plant(&scene));
-    let Scene { audit, .. } = scene;
+    let TestBed { audit, .. } = scene;
     let report = audit.stop();
     assert_eq!(report.code(), Some(0), "{report:#?}");
     let lines = report.output.lines().filter(|line| line.contains("/latest/meta-data/ami-id"));
@@ -129,10 +153,10 @@ fn no_planted_secret_is_on_standard_output() {
 #[test]
 fn no_secret_of_the_environment_or_of_the_service_is_in_a_check_or_a_demonstration() {
     let Some(program) = program().filter(|_| root()) else { return };
-    let own = Needle::new("the program's own environment", "ownEnvironmentQ7zK2xYw4");
+    let own = PlantedSecret::new("the program's own environment", "ownEnvironmentQ7zK2xYw4");
     let mut needles = vec![own.clone()];
     let secrets = Secrets::default();
-    needles.extend(secrets.all().map(|secret| Needle::new("the service", secret)));
+    needles.extend(secrets.all().map(|secret| PlantedSecret::new("the service", secret)));
     for arguments in
         [&["check"][..], &["check", "--json"], &["demo"], &["demo", "--format", "json"]]
     {

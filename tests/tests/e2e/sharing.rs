@@ -3,13 +3,13 @@
 use std::process;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use imds_audit_tests::{Caller, Cgroup, Findings, Scene, skip};
+use imds_audit_tests::{Caller, Cgroup, Comparison, TestBed, skip};
 use serde_json::{Value, json};
 
 const TTL: &str = "X-aws-ec2-metadata-token-ttl-seconds: 60";
 
 /// Asks for a token.
-fn token(scene: &Scene, address: &str) -> String {
+fn token(scene: &TestBed, address: &str) -> String {
     let url = format!("http://{address}/latest/api/token");
     scene.run_well("curl", &["-s", "-m", "10", "-X", "PUT", "-H", TTL, &url]).stdout
 }
@@ -23,7 +23,7 @@ fn script(address: &str, token: &str) -> String {
 }
 
 /// Uses a token in a process of its own, in a control group where one is given.
-fn use_token(scene: &Scene, address: &str, token: &str, cgroup: Option<&Cgroup>) -> Caller {
+fn use_token(scene: &TestBed, address: &str, token: &str, cgroup: Option<&Cgroup>) -> Caller {
     let running = scene.start("sh", &["-c", &script(address, token)]);
     if let Some(cgroup) = cgroup {
         cgroup.adopt(running.pid());
@@ -34,14 +34,14 @@ fn use_token(scene: &Scene, address: &str, token: &str, cgroup: Option<&Cgroup>)
 }
 
 /// Gives the hashes of the tokens that were used, in order.
-fn hashes(findings: &Findings) -> Vec<&str> {
+fn hashes(findings: &Comparison) -> Vec<&str> {
     let used = findings.exchanges.iter().filter(|exchange| exchange.event["imds"]["class"] == "v2");
     used.map(|exchange| exchange.event["imds"]["token"].as_str().unwrap()).collect()
 }
 
 #[test]
 fn one_token_used_by_two_processes_is_seen_and_stays_secret() {
-    let Some((scene, address)) = Scene::alone("json", &[]) else { return };
+    let Some((scene, address)) = TestBed::alone("json", &[]) else { return };
     let (shared, other) = (token(&scene, &address), token(&scene, &address));
     let [first, second] = [(); 2].map(|()| use_token(&scene, &address, &shared, None));
     use_token(&scene, &address, &other, None);
@@ -51,11 +51,11 @@ fn one_token_used_by_two_processes_is_seen_and_stays_secret() {
     assert_ne!(a, c);
     let mut users = [first.pid, second.pid];
     users.sort_unstable();
-    let told = format!(
+    let reported = format!(
         "tokens: 2 seen, 1 used by several processes; {a} by curl[{}], curl[{}]\n",
         users[0], users[1]
     );
-    assert!(findings.report.stderr.contains(&told), "{told}{}", findings.report.stderr);
+    assert!(findings.report.stderr.contains(&reported), "{reported}{}", findings.report.stderr);
     for secret in [shared, other] {
         assert!(!findings.report.everything().contains(&secret));
     }
@@ -63,7 +63,7 @@ fn one_token_used_by_two_processes_is_seen_and_stays_secret() {
 
 #[test]
 fn one_token_used_in_two_containers_is_seen() {
-    let Some((scene, address)) = Scene::alone("json", &[]) else { return };
+    let Some((scene, address)) = TestBed::alone("json", &[]) else { return };
     // Unique on the host: several test runs may be about.
     let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
     let unique = format!("{:08x}{nanoseconds:08x}", process::id());
@@ -86,12 +86,12 @@ fn one_token_used_in_two_containers_is_seen() {
     let container = |id: &str, runtime: &str| json!({ "id": id, "runtime": runtime });
     assert_eq!(used[0]["process"]["container"], container(&first_id, "docker"));
     assert_eq!(used[1]["process"]["container"], container(&second_id, "containerd"));
-    let told = format!(
+    let reported = format!(
         "tokens: 1 seen, 1 used by several processes, 1 across containers; {} by curl[{}] in \
          container aaaaaaaaaaaa, curl[{}] in container bbbbbbbbbbbb\n",
         hashes(&findings)[0],
         one.pid,
         two.pid
     );
-    assert!(findings.report.stderr.contains(&told), "{told}{}", findings.report.stderr);
+    assert!(findings.report.stderr.contains(&reported), "{reported}{}", findings.report.stderr);
 }

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use imds_audit_tests::{Findings, Scene, skip};
+use imds_audit_tests::{Comparison, TestBed, skip};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const DRIVER: &str = "com.databricks.backend.daemon.driver.DriverDaemon";
-const EXECUTOR: &str = "org.apache.spark.executor.CoarseGrainedExecutorBackend";
+pub(crate) const DRIVER: &str = "com.databricks.backend.daemon.driver.DriverDaemon";
+pub(crate) const EXECUTOR: &str = "org.apache.spark.executor.CoarseGrainedExecutorBackend";
 const URL: &str = "http://169.254.169.254/latest/meta-data/instance-id";
 
 /// Starts the program that its arguments say and waits for it; without any it asks by itself.
@@ -41,11 +41,11 @@ const DAEMON: &str = "import os, sys, urllib.request\n\
                       if worker:\n    os.waitpid(worker, 0)\n";
 
 /// The folder of the classes and scripts.
-struct Application(TempDir);
+pub(crate) struct Application(TempDir);
 
 impl Application {
     /// Compiles the classes and writes the scripts; `None` where there is no compiler of Java.
-    fn make() -> Option<Self> {
+    pub(crate) fn make() -> Option<Self> {
         if Command::new("javac").arg("--version").output().is_err() {
             skip("there is no javac");
             return None;
@@ -80,14 +80,20 @@ impl Application {
         Some(made)
     }
 
-    fn path(&self, name: &str) -> String {
+    /// Gives a path in it.
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// Runs a virtual machine in a scene of its own, which is to make one request, with a class
     /// path of several KB and variables in its environment.
-    fn run(&self, class: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Option<Findings> {
-        let scene = Scene::new()?;
+    fn run(
+        &self,
+        class: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Option<Comparison> {
+        let scene = TestBed::new()?;
         let library = Path::new("/databricks/jars/some-library-of-the-platform-1.2.3.jar:");
         let classes = library.to_str().unwrap().repeat(120) + &self.path("");
         let mut command = scene.command("java");
@@ -115,7 +121,7 @@ fn databricks() -> Value {
     json!({ "cluster_id": "1126-173000-reef123", "cluster_name": "etl nightly" })
 }
 
-fn process(findings: &Findings) -> &Value {
+fn process(findings: &Comparison) -> &Value {
     &findings.exchanges[0].event["process"]
 }
 
@@ -185,7 +191,7 @@ fn a_cluster_is_found_as_far_as_an_environment_is_read_and_no_other_is_made_up()
     let Some(application) = Application::make() else { return };
     let fillers: Vec<(String, String)> = (0..16)
         // The most that Linux allows in one variable is 128 KiB.
-        .map(|number| (format!("FILLER_{number}"), "secret-".repeat(18_000)))
+        .map(|number| (format!("FILLER_{number}"), "nobody-reads-this-".repeat(7_000)))
         .collect();
     let fillers: Vec<_> = fillers.iter().map(|(name, text)| (&**name, &**text)).collect();
     let aurora = [("DB_CLUSTER_ID", "orders-aurora"), ("DB_CLUSTER_NAME", "orders")];
@@ -196,6 +202,6 @@ fn a_cluster_is_found_as_far_as_an_environment_is_read_and_no_other_is_made_up()
         let expected = if variables == aurora { Value::Null } else { databricks() };
         assert_eq!(found["databricks"], expected, "{found:#}");
         assert_eq!(found["spark"]["role"], "executor");
-        assert!(!findings.report.everything().contains("secret-"));
+        assert!(!findings.report.everything().contains("nobody-reads-this-"));
     }
 }

@@ -1,15 +1,15 @@
-//! What is left in the kernel when the program is gone: nothing.
+//! Unloading: nothing is left in the kernel when the program is gone.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use imds_audit_tests::bpf::{Kind, is_there};
-use imds_audit_tests::{Audit, Scene, until};
+use imds_audit_tests::{TestBed, until};
 use rustix::process::Signal;
 
 use super::{CLIENT, GET_V1, SERVICE};
 
-/// The kernel half's programs, each with its link to the control group.
+/// The eBPF programs, each with its link to the control group.
 const PROGRAMS: usize = 4;
 
 #[test]
@@ -23,12 +23,12 @@ fn a_program_that_is_killed_leaves_nothing_behind() {
 }
 
 fn leaves_nothing_behind(signal: Signal) {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = TestBed::new() else { return };
     let ask = ["connect", SERVICE, "send", GET_V1, "receive"];
     scene.run_well(CLIENT, &ask);
     scene.wait_for_events(1);
-    let Scene { stage, audit } = scene;
-    let held = held(&audit);
+    let TestBed { stage, audit } = scene;
+    let held = held(audit.pid());
     let count = |kind| held.iter().filter(|(other, _)| *other == kind).count();
     assert_eq!((count(Kind::Program), count(Kind::Link)), (PROGRAMS, PROGRAMS), "{held:?}");
     assert!(count(Kind::Map) > 0, "{held:?}");
@@ -44,10 +44,10 @@ fn leaves_nothing_behind(signal: Signal) {
     assert_eq!(stage.entries().len(), 2);
 }
 
-/// Says what a program holds in the kernel, as its open descriptors tell (`proc_pid_fdinfo(5)`).
-fn held(audit: &Audit) -> BTreeSet<(Kind, u32)> {
+/// Says what a process holds in the kernel, as its open descriptors tell (`proc_pid_fdinfo(5)`).
+pub(super) fn held(pid: u32) -> BTreeSet<(Kind, u32)> {
     let mut held = BTreeSet::new();
-    for entry in fs::read_dir(format!("/proc/{}/fdinfo", audit.pid())).unwrap() {
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap() {
         let information = fs::read_to_string(entry.unwrap().path()).unwrap();
         let of = |name: &str| -> Option<u32> {
             let line = information.lines().find_map(|line| line.strip_prefix(name))?;

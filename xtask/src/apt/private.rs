@@ -26,7 +26,7 @@ impl Private {
         let private =
             Self::write(folder, &format!("Dir::State::lists \"{}\";\n", lists.display()))?;
         // One of the sources may be gone and the package be in another.
-        if command::run(private.command("apt-get").args(["update", "-qq"])).is_err() {
+        if command::quiet(private.command("apt-get").args(["update", "-qq"])).is_err() {
             eprintln!("warning: apt-get update failed; trying with what it got");
         }
         Ok(private)
@@ -45,7 +45,7 @@ impl Private {
             ),
         )?;
         fs::write(folder.join("sources.list"), sources)?;
-        command::run(private.command("apt-get").args(["update", "-qq"]))?;
+        command::quiet(private.command("apt-get").args(["update", "-qq"]))?;
         Ok(private)
     }
 
@@ -77,22 +77,17 @@ impl Private {
         self.empty(&archives)?;
         let mut download = self.command("apt-get");
         download.args(["download", "-qq"]).args(packages).current_dir(&archives);
-        command::run(&mut download)?;
+        command::quiet(&mut download)?;
         self.unpack_all(folder)
     }
 
-    /// Unpacks a package into a folder, and of what it depends on what is not installed.
-    pub fn unpack_with_dependencies(&self, package: &str, folder: &Path) -> Result<()> {
+    /// Unpacks packages into a folder, and of what they depend on what is not installed.
+    pub fn unpack_with_dependencies(&self, packages: &[&str], folder: &Path) -> Result<()> {
         self.empty(&self.archives())?;
         // Where it conflicts with what is installed, apt speaks of removing that: it only fetches.
-        command::run(self.command("apt-get").args([
-            "install",
-            "-qq",
-            "--yes",
-            "--download-only",
-            "--no-install-recommends",
-            package,
-        ]))?;
+        let mut download = self.command("apt-get");
+        download.args(["install", "-qq", "--yes", "--download-only", "--no-install-recommends"]);
+        command::quiet(download.args(packages))?;
         self.unpack_all(folder)
     }
 
@@ -124,7 +119,7 @@ impl Private {
         for entry in fs::read_dir(&archives)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "deb") {
-                command::run(Command::new("dpkg").arg("-x").arg(&path).arg(&fresh))?;
+                command::quiet(Command::new("dpkg").arg("-x").arg(&path).arg(&fresh))?;
             }
         }
         fs::rename(&fresh, folder)?;

@@ -1,15 +1,15 @@
-//! What other traffic pays, in a machine whose clock counts instructions.
+//! Cost for other traffic, in a machine whose clock counts instructions.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::bed::Bed;
+use super::environment::BenchEnvironment;
 use super::results::{Measured, Place};
 use super::section::{Bound, Comparison, Goal, Quantity, Section};
 use super::tools;
 use crate::command;
-use crate::vm::clock::{Contents, Kernel, Packed};
+use crate::vm::instruction_clock::{Contents, Kernel, Packed};
 
 /// What the line with the samples begins with on the console.
 pub const ROWS: &str = "ROWS ";
@@ -66,15 +66,15 @@ const fn kept(what: &'static str, rows: &'static str, comparison: Comparison, bo
     }
 }
 
-fn measure(bed: &Bed<'_>) -> Result<Measured> {
-    tools::install(bed.workspace)?;
-    let kernel = Kernel::find(bed.workspace)?;
+fn measure(environment: &BenchEnvironment<'_>) -> Result<Measured> {
+    tools::install(environment.workspace)?;
+    let kernel = Kernel::find(environment.workspace)?;
     let mut packed = redis()?;
     packed.push(program("iperf3", "usr/bin/iperf3")?);
     let name = INSTRUCTIONS.name;
-    let initramfs = pack(bed, &kernel, name, packed, &[])?;
+    let initramfs = pack(environment, &kernel, name, packed, &[])?;
     let rows = kernel.boot(&initramfs, MEMORY, &[name], ROWS)?;
-    Ok(bed.measured(place(&kernel, MEMORY), serde_json::from_str(&rows)?))
+    Ok(environment.measured(place(&kernel, MEMORY), serde_json::from_str(&rows)?))
 }
 
 /// Packs Redis.
@@ -92,14 +92,14 @@ pub fn program(name: &str, place: &'static str) -> Result<Packed> {
 
 /// Packs the program, its instrument and more.
 pub fn pack(
-    bed: &Bed<'_>,
+    environment: &BenchEnvironment<'_>,
     kernel: &Kernel,
     name: &str,
     mut packed: Vec<Packed>,
     modules: &[&str],
 ) -> Result<PathBuf> {
-    packed.push(Packed::Program(bed.program.clone(), "imds-audit"));
-    kernel.pack(&Contents { name, init: &bed.instrument, packed: &packed, modules })
+    packed.push(Packed::Program(environment.program.clone(), "imds-audit"));
+    kernel.pack(&Contents { name, init: &environment.instrument, packed: &packed, modules })
 }
 
 /// Describes the machine.

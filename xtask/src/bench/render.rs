@@ -6,13 +6,10 @@ use super::results::{Measured, Results, Row};
 use super::section::{Bound, Section};
 use super::statistics::Spread;
 
-/// The file, in the workspace's root.
-pub const FILE: &str = "BENCHMARKS.md";
-
 const PREFACE: &str = "\
 # What imds-audit costs, and what it holds
 
-Made by `cargo xtask bench` from `xtask/benchmarks.json`; nobody writes it by hand, and a unit test
+Made by `cargo xtask bench` from `xtask/baselines/benchmarks.json`; nobody writes it by hand, and a unit test
 compares the two. `cargo xtask bench SECTION` measures one section again, as root, on a machine
 that does nothing else.
 
@@ -165,7 +162,7 @@ mod tests {
     #[test]
     fn the_document_is_what_is_made_of_the_results() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let written = fs::read_to_string(root.join(FILE)).unwrap();
+        let written = fs::read_to_string(root.join(crate::bench::results::DOCUMENT)).unwrap();
         let made = document(&SECTIONS, &Results::read(root).unwrap());
         assert_eq!(written, made, "cargo xtask bench --render writes it anew");
     }

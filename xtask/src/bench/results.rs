@@ -1,4 +1,4 @@
-//! What was measured, as it is committed: samples, where and when, and no words about them.
+//! Results as they are committed: samples, machine and date, without any words about them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,8 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// The file, in the workspace's root.
-pub const FILE: &str = "xtask/benchmarks.json";
+/// The document that is made of the results, from the workspace's root.
+pub const DOCUMENT: &str = "BENCHMARKS.md";
+
+/// The file of the results, from the workspace's root.
+pub const FILE: &str = "xtask/baselines/benchmarks.json";
 
 /// Everything that was measured, by the section's name.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,7 +27,7 @@ pub struct Measured {
     pub place: Place,
     /// On which day, as `YYYY-MM-DD`.
     pub date: String,
-    /// Of which commit; `-dirty` behind it where the tree had changes.
+    /// The commit; `-dirty` behind it if the tree had changes.
     pub commit: String,
     /// The samples.
     pub rows: Vec<Row>,
@@ -139,7 +142,7 @@ pub(super) mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let folder = std::env::temp_dir().join(format!("xtask-results-{}", std::process::id()));
-        fs::create_dir_all(folder.join("xtask")).unwrap();
+        fs::create_dir_all(folder.join("xtask/baselines")).unwrap();
         let sections = [("a".to_owned(), example()), ("b".to_owned(), example())];
         let results = Results { sections: sections.into() };
         results.write(&folder).unwrap();

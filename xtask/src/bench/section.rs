@@ -1,8 +1,8 @@
-//! What a section is: how something is measured, said once, and what it is to be.
+//! Section of the benchmarks: method, columns, goals.
 
 use anyhow::Result;
 
-use super::bed::Bed;
+use super::environment::BenchEnvironment;
 use super::results::{Measured, Row};
 use super::statistics::Spread;
 
@@ -23,7 +23,7 @@ pub struct Section {
     /// What is to be said of the figures, in Markdown.
     pub remarks: &'static str,
     /// Measures it.
-    pub measure: fn(&Bed<'_>) -> Result<Measured>,
+    pub measure: fn(&BenchEnvironment<'_>) -> Result<Measured>,
 }
 
 /// What is made of the samples of two columns that were taken in the same round.

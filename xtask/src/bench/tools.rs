@@ -68,13 +68,13 @@ fn unpack(folder: &Path) -> Result<()> {
     let mut apt_get = Command::new("apt-get");
     // Else apt, as root, would download as a user who may not write here.
     apt_get.args(["download", "-qq", "-o", "APT::Sandbox::User=", NGINX]).current_dir(&download);
-    command::run(&mut apt_get)?;
+    command::quiet(&mut apt_get)?;
     let package = fs::read_dir(&download)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .context("apt-get download left no package")?;
     let fresh = folder.join("nginx.new");
-    command::run(Command::new("dpkg").arg("-x").arg(&package).arg(&fresh))?;
+    command::quiet(Command::new("dpkg").arg("-x").arg(&package).arg(&fresh))?;
     fs::remove_dir_all(&download)?;
     fs::rename(&fresh, folder.join("nginx")).context("cannot put nginx in its place")
 }

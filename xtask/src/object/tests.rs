@@ -1,5 +1,7 @@
 //! An object that is sound, and one for each way in which it is not.
 
+use std::time::{Duration, SystemTime};
+
 use ::object::elf::{R_BPF_64_32, SHF_ALLOC, SHF_EXECINSTR};
 use ::object::write::{Object, Relocation, SectionId, Symbol, SymbolId, SymbolSection};
 use ::object::{
@@ -121,7 +123,7 @@ fn symbol(object: &mut Object<'_>, name: &str, section: Option<SectionId>, value
     })
 }
 
-/// Asserts that an object has one fault, and that the fault is told with these words.
+/// Asserts that an object has one fault, and that the fault is reported with these words.
 #[track_caller]
 fn has_fault(recipe: &Recipe, words: &str) {
     let faults = recipe.faults();
@@ -182,7 +184,7 @@ fn an_unknown_map_and_a_map_of_another_type_are_found() {
     recipe.maps.push(("SECRETS", LRU_HASH));
     has_fault(&recipe, "an unknown map SECRETS");
     let mut recipe = Recipe::default();
-    recipe.maps[3].1 = PER_CPU_ARRAY;
+    recipe.maps[2].1 = PER_CPU_ARRAY;
     assert_eq!(recipe.faults().len(), 2, "{:?}", recipe.faults());
 }
 
@@ -229,4 +231,42 @@ fn a_way_to_a_panic_is_found() {
 fn an_unresolved_call_is_found() {
     has_fault(&Recipe { undefined: vec!["memcmp"], ..Recipe::default() }, "memcmp");
     has_fault(&Recipe { is_call_resolved: false, ..Recipe::default() }, ".text at 0");
+}
+
+#[test]
+fn debug_sections_are_found_and_stripped_and_nothing_else_is() {
+    let mut recipe = Recipe::default();
+    recipe.btf.push((".debug_info", b"DWARF"));
+    has_fault(&recipe, ".debug_info");
+    let stripped = without_debug_sections(&recipe.write()).unwrap();
+    assert_eq!(faults(&stripped).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn the_rehearsal_s_object_has_its_programs_and_no_way_to_a_panic() {
+    let sound = || Recipe {
+        programs: REHEARSAL.map(|name| ("cgroup/connect4", name)).to_vec(),
+        maps: Vec::new(),
+        globals: Vec::new(),
+        ..Recipe::default()
+    };
+    let faults = |recipe: Recipe| rehearsal_faults(&recipe.write()).unwrap();
+    assert_eq!(faults(sound()), Vec::<String>::new());
+    let panics = Recipe { functions: vec!["core9panicking"], ..sound() };
+    assert!(faults(panics).iter().any(|fault| fault.contains("panic")));
+    let lacking = Recipe { programs: vec![("cgroup/connect4", "rehearse4")], ..sound() };
+    assert_eq!(faults(lacking).len(), REHEARSAL.len() - 1);
+}
+
+#[test]
+fn a_stripped_object_is_as_old_as_what_the_linker_wrote() {
+    let path = std::env::temp_dir().join(format!("xtask-strip-{}", std::process::id()));
+    fs::write(&path, Recipe::default().write()).unwrap();
+    let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+    let stripped = strip(&path);
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::remove_file(&path).unwrap();
+    stripped.unwrap();
+    assert_eq!(modified, written);
 }

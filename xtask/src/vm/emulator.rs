@@ -39,7 +39,7 @@ impl Emulator {
         }
         println!("fetching {package}");
         Private::of_this_machine(&folder.join("apt/own"))
-            .and_then(|apt| apt.unpack_with_dependencies(package, &place))
+            .and_then(|apt| apt.unpack_with_dependencies(&[package], &place))
             .with_context(|| format!("there is no {name}: install what Debian calls {package}"))?;
         emulator.version()?;
         Ok(emulator)

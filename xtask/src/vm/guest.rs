@@ -1,4 +1,4 @@
-//! What a virtual machine is made of, beside its kernel: static programs and modules.
+//! Contents of a virtual machine beside its kernel: static programs and modules.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,6 +11,7 @@ use crate::command;
 use crate::setup;
 use crate::vm::initramfs::Archive;
 use crate::vm::modules::Module;
+use crate::vm::system;
 use crate::workspace::Workspace;
 
 /// The package of the init.
@@ -37,19 +38,31 @@ impl Guest {
     /// Builds the programs for a target, each static.
     pub fn build(workspace: &Workspace, target: &str) -> Result<Self> {
         let toolchain = setup::toolchain(workspace, false)?;
-        let object = build::kernel_half(workspace, &toolchain)?;
+        let object = build::ebpf_object(workspace, &toolchain)?;
         let program = build::program(workspace, &object, target)?;
-        let mut cargo = build::static_cargo(workspace, &object, target)?;
-        cargo.args(["build", "--locked", "--profile", PROFILE, "-p", INIT]);
-        command::run(&mut cargo)?;
+        let tests = init_and_tests(workspace, &object, target)?;
         let folder = workspace.target.join(target).join(PROFILE);
-        let tests = end_to_end(workspace, &object, target)?;
         Ok(Self { init: folder.join(INIT), program, tests, client: folder.join(CLIENT) })
     }
 
-    /// Packs the programs and a kernel's modules, to be loaded in their order; with a part of a
-    /// test's name only the end-to-end tests run that have it.
-    pub fn pack(&self, modules: &[Module], part: Option<&str>, path: &Path) -> Result<()> {
+    /// Packs the programs and a kernel's modules, to be loaded in their order; with parts of tests'
+    /// names only the end-to-end tests run that have one of them.
+    pub fn pack(&self, modules: &[Module], parts: &[String], path: &Path) -> Result<()> {
+        let mut archive = self.archive(modules)?;
+        if !parts.is_empty() {
+            archive.file("parts", parts.join("\n").as_bytes());
+        }
+        archive.write(path)
+    }
+
+    /// Packs the same beside a system that systemd boots.
+    pub fn pack_system(&self, modules: &[Module], system: &Path, path: &Path) -> Result<()> {
+        let mut archive = self.archive(modules)?;
+        system::add(&mut archive, system)?;
+        archive.write(path)
+    }
+
+    fn archive(&self, modules: &[Module]) -> Result<Archive> {
         let mut archive = Archive::new();
         archive.program("init", &self.init)?;
         archive.program("imds-audit", &self.program)?;
@@ -60,10 +73,7 @@ impl Guest {
         for (number, module) in modules.iter().enumerate() {
             archive.file(&format!("modules/{number:02}-{}.ko", module.name), &module.data);
         }
-        if let Some(part) = part {
-            archive.file("part", part.as_bytes());
-        }
-        archive.write(path)
+        Ok(archive)
     }
 }
 
@@ -79,11 +89,13 @@ struct Target {
     name: String,
 }
 
-/// Builds the end-to-end tests and their client, and returns the tests' path.
-fn end_to_end(workspace: &Workspace, object: &Path, target: &str) -> Result<PathBuf> {
+/// Builds the init, the end-to-end tests and their client, and returns the tests' path. In one go:
+/// apart each would have the crates that they share with features of its own.
+fn init_and_tests(workspace: &Workspace, object: &Path, target: &str) -> Result<PathBuf> {
     let mut cargo = build::static_cargo(workspace, object, target)?;
-    cargo.args(["test", "--locked", "--profile", PROFILE, "-p", TESTS, "--test", END_TO_END]);
-    cargo.args(["--no-run", "--message-format", "json-render-diagnostics"]);
+    cargo.args(["build", "--locked", "--profile", PROFILE, "-p", INIT, "-p", TESTS]);
+    cargo.args(["--bins", "--test", END_TO_END]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
     let built = cargo.stderr(Stdio::inherit()).output();
     let built = built.with_context(|| format!("cannot run {}", command::line(&cargo)))?;
     if !built.status.success() {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -13,6 +14,7 @@ const FOLDERS: [&str; 4] = ["dev", "proc", "sys", "tmp"];
 const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const FILE: u32 = 0o100_644;
+const ANY_MAY_EXECUTE: u32 = 0o111;
 const LINK: u32 = 0o120_777;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 /// The console's device number, which must be there before `/dev` is mounted.
@@ -72,6 +74,8 @@ impl Archive {
                 self.link(&name, &fs::read_link(&path)?.to_string_lossy());
             } else if kind.is_dir() {
                 self.tree(&name, &path, is_left_out)?;
+            } else if entry.metadata()?.permissions().mode() & ANY_MAY_EXECUTE == 0 {
+                self.file(&name, &fs::read(&path).with_context(|| path.display().to_string())?);
             } else {
                 self.program(&name, &path)?;
             }

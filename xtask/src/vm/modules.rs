@@ -9,9 +9,9 @@ use ::object::read::elf::ElfFile64;
 use ::object::{Object as _, ObjectSection as _};
 use anyhow::{Context, Result};
 
-/// The modules that the tests need: virtual Ethernet pairs, delayed packets, and a root folder that
-/// never answers.
-const WANTED: [&str; 4] = ["veth", "sch_netem", "fuse", "overlay"];
+/// The modules that the tests need: virtual Ethernet pairs, delayed packets, a root folder that never
+/// answers, and the owners of TCP sockets, for the packet source.
+const WANTED: [&str; 6] = ["veth", "8021q", "sch_netem", "fuse", "overlay", "tcp_diag"];
 
 /// A module, as the kernel loads it.
 pub struct Module {
@@ -25,7 +25,7 @@ pub struct Module {
 /// they are to be loaded. One that is built into the kernel is in no file, and left out.
 ///
 /// # Errors
-/// A module cannot be read.
+/// Returns an error if a module cannot be read.
 pub fn read(unpacked: &Path) -> Result<Vec<Module>> {
     let mut files = BTreeMap::new();
     for folder in ["lib/modules", "usr/lib/modules"] {

@@ -12,10 +12,10 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::command;
 use crate::vm::emulator::Emulator;
-use crate::vm::verdict::Verdict;
+use crate::vm::guest_report::Verdict;
 
 /// How long a machine may take, and how long it may be silent: each of its tests says something.
-const PATIENCE: Duration = Duration::from_secs(3_600);
+const TIMEOUT: Duration = Duration::from_secs(3_600);
 const SILENCE: Duration = Duration::from_secs(600);
 /// The most of a console's end that an error shows.
 const MAX_SHOWN: usize = 64 << 10;
@@ -25,23 +25,37 @@ const CLOCK: [&str; 4] = ["-accel", "tcg,thread=single", "-icount", "shift=0,sle
 /// A panic restarts the machine, which `-no-reboot` turns into its end.
 const COMMAND_LINE: &str = "loglevel=4 panic=-1 rdinit=/init";
 
-/// Boots a kernel with an initramfs and returns what it told; its console is kept in a file.
+/// What a machine is started with, beside its kernel.
+pub struct Start<'a> {
+    /// Its files.
+    pub initramfs: &'a Path,
+    /// Its memory in MiB.
+    pub memory: &'a str,
+    /// Options that the kernel needs.
+    pub options: &'a [&'a str],
+    /// What else the kernel's command line has.
+    pub command_line: &'a str,
+}
+
+/// Boots a kernel and returns its report; its console is kept in a file.
 ///
 /// # Errors
-/// The machine panicked, took too long or ended without a verdict; the error has its console.
-pub fn run(emulator: &Emulator, kernel: &Path, initramfs: &Path, log: &Path) -> Result<Verdict> {
+/// Returns an error if the machine panicked, took too long or ended without a verdict; the error
+/// has its console.
+pub fn run(emulator: &Emulator, kernel: &Path, start: &Start<'_>, log: &Path) -> Result<Verdict> {
     let mut qemu = emulator.command();
     let machine = &emulator.architecture.machine;
     qemu.args(CLOCK)
         .args(machine.options)
-        .args(["-smp", "1", "-m", "768"])
+        .args(start.options)
+        .args(["-smp", "1", "-m", start.memory])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .args(["-serial", "stdio", "-append"])
-        .arg(format!("console={} {COMMAND_LINE}", machine.console))
+        .arg(format!("console={} {COMMAND_LINE} {}", machine.console, start.command_line))
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")
-        .arg(initramfs)
+        .arg(start.initramfs)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let mut child = qemu.spawn().with_context(|| format!("cannot run {}", command::line(&qemu)))?;
@@ -100,7 +114,7 @@ struct Console {
 impl Console {
     fn follow(&mut self, output: &Receiver<Vec<u8>>) -> Result<End> {
         let start = Instant::now();
-        while start.elapsed() < PATIENCE {
+        while start.elapsed() < TIMEOUT {
             match output.recv_timeout(SILENCE) {
                 Ok(bytes) => {
                     self.file.write_all(&bytes)?;
@@ -112,7 +126,7 @@ impl Console {
                 }
             }
         }
-        Ok(End::Hung(format!("no end after {} s", PATIENCE.as_secs())))
+        Ok(End::Hung(format!("no end after {} s", TIMEOUT.as_secs())))
     }
 
     /// Returns the end of what was written.

@@ -1,30 +1,33 @@
-//! What the kernel says to the programs, found out by loading and attaching them.
+//! Verdicts of the kernel on each eBPF program, found by loading and attaching it.
 
-use super::item::{Item, Status};
-use crate::probe::host::{CgroupRoot, Host, is_initial_user_namespace};
-use crate::probe::loader::{
-    KernelReads, Loaded, Options, ProbeError, Program, Tried, resolve_offsets, try_each,
+use super::finding::{Item, Status};
+use crate::agent;
+use crate::source::ebpf::host::{CgroupRoot, Host, is_initial_user_namespace};
+use crate::source::ebpf::loader::{
+    EbpfError, KernelReads, LoadResults, Loaded, Options, Program, resolve_offsets, try_each,
 };
-use crate::probe::refusal::Refusal;
+use crate::source::ebpf::verifier_log::Refusal;
 
 const KERNEL_READS: &str = "kernel-reads";
 const RING: &str = "ring-buffer";
 const ATTACHMENT: &str = "attachment";
-/// What is lost where the kernel half cannot be set up.
+const AGENT_RIGHTS: &str = "agent-rights";
+/// What is lost where the eBPF programs cannot be set up.
 const NOTHING: &str = "nothing can be audited";
 const NO_READS: &str = "processes are named by pid, name and user at connect time only: no \
      arguments, ancestors or start time from the kernel";
 
 /// Makes the items of what was not tried.
-pub fn untested(why: &str) -> Vec<Item> {
+pub(super) fn untested(why: &str) -> Vec<Item> {
     let names = [KERNEL_READS.to_owned(), RING.to_owned()].into_iter();
     let programs = Program::ALL.into_iter().map(name);
-    names.chain(programs).chain([ATTACHMENT.to_owned()]).map(|n| Item::untested(n, why)).collect()
+    let last = [ATTACHMENT.to_owned(), AGENT_RIGHTS.to_owned()];
+    names.chain(programs).chain(last).map(|n| Item::untested(n, why)).collect()
 }
 
 /// Loads every program, with kernel reads and, if that fails, without them; then attaches all for
 /// a moment.
-pub fn items(options: &Options, host: &Host, root: Option<&CgroupRoot>) -> Vec<Item> {
+pub(super) fn items(options: &Options, host: &Host, root: Option<&CgroupRoot>) -> Vec<Item> {
     let (reads, _) = resolve_offsets(&options.btf);
     let mut tried = match try_each(options, &reads) {
         Ok(tried) => tried,
@@ -48,15 +51,16 @@ pub fn items(options: &Options, host: &Host, root: Option<&CgroupRoot>) -> Vec<I
     items.push(Item::ok(RING, format!("{} KiB", options.ring_bytes >> 10)));
     let loaded = all_loaded(&tried);
     items.extend(tried.into_iter().map(|(program, result)| loading(program, result)));
-    items.push(match root {
-        _ if !loaded => Item::untested(ATTACHMENT, "not every program loads"),
-        None => Item::untested(ATTACHMENT, "there is no cgroup v2"),
+    let untested = |why| [ATTACHMENT, AGENT_RIGHTS].map(|name| Item::untested(name, why));
+    items.extend(match root {
+        _ if !loaded => untested("not every program loads"),
+        None => untested("there is no cgroup v2"),
         Some(root) => attachment(options, root),
     });
     items
 }
 
-fn all_loaded(tried: &Tried) -> bool {
+fn all_loaded(tried: &LoadResults) -> bool {
     tried.iter().all(|(_, result)| result.is_ok())
 }
 
@@ -64,7 +68,7 @@ fn name(program: Program) -> String {
     format!("program-{}", program.name())
 }
 
-fn ring_refused(error: &ProbeError, options: &Options) -> Item {
+fn ring_refused(error: &EbpfError, options: &Options) -> Item {
     let found = format!("{} KiB: {}", options.ring_bytes >> 10, Refusal::of(error).reason);
     Item::lacking(RING, Status::Missing, found, NOTHING).remedy(if is_initial_user_namespace() {
         "use Linux 5.10 or newer; before 5.11, raise the limit: ulimit -l unlimited"
@@ -73,7 +77,7 @@ fn ring_refused(error: &ProbeError, options: &Options) -> Item {
     })
 }
 
-fn kernel_reads(reads: &KernelReads, tried: &Tried, host: &Host) -> Item {
+fn kernel_reads(reads: &KernelReads, tried: &LoadResults, host: &Host) -> Item {
     let lockdown = host.lockdown.as_deref().unwrap_or("none");
     if let KernelReads::None = reads {
         return Item::lacking(KERNEL_READS, Status::Degraded, "not possible without BTF", NO_READS);
@@ -95,7 +99,7 @@ fn kernel_reads(reads: &KernelReads, tried: &Tried, host: &Host) -> Item {
     item
 }
 
-fn loading(program: Program, result: Result<(), ProbeError>) -> Item {
+fn loading(program: Program, result: Result<(), EbpfError>) -> Item {
     let Err(error) = result else { return Item::ok(name(program), "loads") };
     let Refusal { reason, verifier_log } = Refusal::of(&error);
     let consequence = format!("the audit does not start; without it, {}", program.consequence());
@@ -104,15 +108,41 @@ fn loading(program: Program, result: Result<(), ProbeError>) -> Item {
     Item { verifier_log, ..item }
 }
 
-fn attachment(options: &Options, root: &CgroupRoot) -> Item {
-    let result = Loaded::load(options).and_then(|mut loaded| loaded.attach(root));
-    match result {
-        Ok(()) => Item::ok(ATTACHMENT, "all programs attach, and were detached again"),
+fn attachment(options: &Options, root: &CgroupRoot) -> [Item; 2] {
+    let attached = Loaded::load(options).and_then(|mut loaded| {
+        loaded.attach(root)?;
+        Ok(loaded)
+    });
+    match attached {
+        Ok(loaded) => {
+            let item = Item::ok(ATTACHMENT, "all programs attach, and were detached again");
+            [item, agent_rights(&loaded)]
+        }
         Err(error) => {
             let refusal = Refusal::of(&error);
-            Item::lacking(ATTACHMENT, Status::Missing, refusal.reason, NOTHING).remedy(
+            let item = Item::lacking(ATTACHMENT, Status::Missing, refusal.reason, NOTHING).remedy(
                 "see whether another program holds the root exclusively: bpftool cgroup tree",
-            )
+            );
+            [item, Item::untested(AGENT_RIGHTS, "nothing is attached")]
         }
+    }
+}
+
+/// Says which rights `imds-audit agent` keeps here.
+fn agent_rights(loaded: &Loaded) -> Item {
+    match agent::kept(|| loaded.answers()) {
+        Some(kept) if kept.is_empty() => {
+            Item::ok(AGENT_RIGHTS, "an attached agent keeps no capability")
+        }
+        Some(kept) => {
+            let kept = kept.join(", ");
+            Item::ok(AGENT_RIGHTS, format!("an attached agent keeps {kept}, and no other"))
+        }
+        None => Item::lacking(
+            AGENT_RIGHTS,
+            Status::Degraded,
+            "the kernel lets no capability be given up",
+            "the agent does not start, unless privileges.drop_capabilities is false",
+        ),
     }
 }

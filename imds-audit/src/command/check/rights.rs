@@ -1,7 +1,7 @@
 //! The rights that the audit needs, and those that it is better with.
 
-use super::item::{Item, Status};
-use crate::probe::host::{
+use super::finding::{Item, Status};
+use crate::source::ebpf::host::{
     BPF, Capability, DAC_READ_SEARCH, NET_ADMIN, PERFMON, Rights, SYS_ADMIN, SYS_PTRACE,
 };
 
@@ -16,21 +16,21 @@ struct Need {
 const NEEDS: [Need; 5] = [
     Need {
         right: BPF,
-        purpose: "loads the kernel half",
+        purpose: "loads the eBPF programs",
         without: Status::Missing,
-        consequence: "nothing can be audited: the kernel half cannot be loaded",
+        consequence: "nothing can be audited: the eBPF programs cannot be loaded",
     },
     Need {
         right: NET_ADMIN,
-        purpose: "attaches it to connects and packets",
+        purpose: "attaches them to connects and packets",
         without: Status::Missing,
         consequence: "nothing can be audited: connects and packets cannot be watched",
     },
     Need {
         right: PERFMON,
-        purpose: "lets it read who is calling, and pass the verifier",
+        purpose: "lets them read who is calling, and pass the verifier",
         without: Status::Missing,
-        consequence: "nothing can be audited: without it the verifier refuses the kernel half",
+        consequence: "nothing can be audited: without it the verifier refuses the eBPF programs",
     },
     Need {
         right: SYS_PTRACE,
@@ -48,7 +48,7 @@ const NEEDS: [Need; 5] = [
 
 /// How the program can get its rights.
 #[derive(Clone, Debug)]
-pub struct Ways {
+pub(super) struct Ways {
     /// How the program was called.
     pub program: String,
     /// Whether this is already root: then rights were taken away, as in a container.
@@ -59,7 +59,7 @@ pub struct Ways {
 
 impl Ways {
     /// Says what to do to get rights.
-    pub fn remedy(&self) -> String {
+    pub(super) fn remedy(&self) -> String {
         if !self.is_root {
             return format!("run as root: sudo {} check", self.program);
         }
@@ -77,7 +77,7 @@ impl Ways {
 /// Looks at each right.
 ///
 /// `has_cgroup` tells whether cgroup v2 could be opened: CAP_SYS_ADMIN is needed only to mount it.
-pub fn items(rights: Rights, ways: &Ways, has_cgroup: bool) -> Vec<Item> {
+pub(super) fn items(rights: Rights, ways: &Ways, has_cgroup: bool) -> Vec<Item> {
     let mut items: Vec<Item> = NEEDS.iter().map(|need| item(need, rights, ways)).collect();
     items.push(if rights.has(SYS_ADMIN) {
         Item::ok(SYS_ADMIN.name, "held; mounts cgroup v2 where the host has not")

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::item::{Item, Status};
+use super::finding::{Item, Status};
 
 /// How much of this host can be audited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Everything.
     Full,
     /// The audit runs, and does without something.
@@ -18,7 +18,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// Draws it from the items.
-    pub fn of(items: &[Item]) -> Self {
+    pub(crate) fn of(items: &[Item]) -> Self {
         let any = |status| items.iter().any(|item| item.status == status);
         if any(Status::Missing) || any(Status::Untested) {
             Self::Impossible
@@ -30,13 +30,17 @@ impl Verdict {
     }
 
     /// Says it in one sentence.
-    pub fn sentence(self, items: &[Item]) -> String {
+    pub(crate) fn sentence(self, items: &[Item]) -> String {
         let names = |status| {
             let with = items.iter().filter(|item| item.status == status);
             enumerate(&with.map(|item| item.name.as_str()).collect::<Vec<_>>())
         };
         match self {
             Self::Full => "This host can be audited in full.".to_owned(),
+            Self::Partial if items.iter().any(|item| item.status == Status::Missing) => format!(
+                "This host can be audited in part, by a packet socket: {} missing for eBPF programs.",
+                names(Status::Missing)
+            ),
             Self::Partial => {
                 format!("This host can be audited in part: {} limited.", names(Status::Degraded))
             }

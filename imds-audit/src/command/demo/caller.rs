@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::Exit;
+use crate::command::ExitStatus;
 use crate::simulator::SERVICE_V4;
 
 /// The subcommand's name.
-pub const NAME: &str = "demo-caller";
+pub(super) const NAME: &str = "demo-caller";
 /// How long each step may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// The most that is read of a response, in bytes.
 const MAX_RESPONSE: u64 = 64 * 1024;
 
 /// The options of a caller.
 #[derive(Clone, Debug, clap::Args)]
-pub struct CallerArguments {
+pub(crate) struct CallerArguments {
     /// The inode number of the private network namespace: it calls in no other
     #[arg(long)]
     pub netns: u64,
@@ -29,16 +29,16 @@ pub struct CallerArguments {
 /// Calls the service as Java does: over an IPv6 socket, with the IPv4 address mapped into IPv6.
 ///
 /// # Errors
-/// Where this is not the demonstration's network namespace, so that no real service is ever
-/// called, or the service does not answer.
-pub fn call(arguments: &CallerArguments) -> Result<Exit> {
+/// Returns an error if this is not the demonstration's network namespace, so that no real service
+/// is ever called, or the service does not answer.
+pub(crate) fn call(arguments: &CallerArguments) -> Result<ExitStatus> {
     let own = fs::metadata("/proc/self/ns/net").context("cannot tell the network namespace")?;
     if own.ino() != arguments.netns || !is_apart(own.ino()) {
         bail!("{NAME} is a part of `imds-audit demo`, and calls only in its private network");
     }
     let address = SocketAddr::from((SERVICE_V4.to_ipv6_mapped(), 80));
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).context("cannot connect")?;
-    stream.set_read_timeout(Some(PATIENCE)).context("cannot set a timeout")?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).context("cannot connect")?;
+    stream.set_read_timeout(Some(TIMEOUT)).context("cannot set a timeout")?;
     stream
         .write_all(
             b"GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: 169.254.169.254\r\n\
@@ -47,7 +47,7 @@ pub fn call(arguments: &CallerArguments) -> Result<Exit> {
         .context("cannot ask")?;
     let mut response = Vec::new();
     stream.take(MAX_RESPONSE).read_to_end(&mut response).context("cannot read the response")?;
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// Returns whether the process that started this one certainly is in another network namespace,

@@ -1,58 +1,67 @@
-//! Which response answers which request, and what is said where none came.
+//! Pairs responses with requests, and states the outcome of requests without a response.
 
-use super::super::body::Body;
-use super::super::requests::{Asked, Begun};
-use super::super::responses::Answer;
-use super::super::stream::Losses;
+use super::super::body::{Body, Expectation};
+use super::super::requests::{ParsedRequest, RequestOrigin};
+use super::super::responses::ParsedResponse;
+use super::super::stream::LossEpoch;
 use super::super::{
-    Exchange, Finding, Left, Request, RequestHead, Response, Timestamp, Unreadable,
+    Exchange, FlowEvent, Request, RequestHead, Response, Unreadable, WaitingHead, WaitingRequest,
 };
 use super::{Connection, Context, Pending};
+use crate::segment::Timestamp;
 
 impl Connection {
-    pub(super) fn asked(&mut self, asked: Asked, context: &mut Context<'_>) {
-        let Asked { begun, head, completed, resynchronised } = asked;
-        let method = head.as_ref().map_or(&b""[..], RequestHead::method);
-        let (to_head, to_connect) = (method == b"HEAD", method == b"CONNECT");
+    pub(super) fn on_request(&mut self, request: ParsedRequest, context: &mut Context<'_>) {
+        let ParsedRequest { origin, head, completed, resynchronised } = request;
+        if let Some(acknowledged) = origin.acknowledged {
+            // Responses to earlier requests, whatever comes later.
+            self.responses.acknowledge_position(acknowledged);
+            self.read_responses(context);
+        }
+        let expectation = head.as_ref().map(Expectation::of).unwrap_or_default();
         let head =
             head.and_then(|head| if self.urgent { Err(Unreadable::Urgent) } else { Ok(head) });
         self.used = true;
-        self.pipelines |= begun.ahead
-            || begun
+        self.pipelines |= origin.ahead
+            || origin
                 .acknowledged
                 .is_some_and(|now| self.last_asked.is_some_and(|last| now <= last));
-        self.last_asked = self.last_asked.max(begun.acknowledged);
+        self.last_asked = self.last_asked.max(origin.acknowledged);
         if let Some(lost) = resynchronised {
-            // What they were answered the caller had before it sent this request.
+            // The caller had the responses to what was lost before it sent this request.
             self.settled = self.settled.max(lost);
             self.flush(completed, false, context);
             self.responses.lose_sync();
         }
-        if let Some(acknowledged) = begun.acknowledged
+        if self.service_ended && self.responses.mark_end_uncertain() {
+            self.service_ended = false;
+        }
+        if let Some(acknowledged) = origin.acknowledged
             && !self.pipelines
             && self.responses.needs_sync(acknowledged, self.waits())
         {
             self.flush(completed, false, context);
-            self.responses.expect(acknowledged);
+            self.responses.expect_head_at(acknowledged);
         }
         let early = self.early.take();
-        if begun.counted {
-            self.settled += 1;
-            if early.is_some() {
-                context.counters.late_responses += 1;
+        if let Some(number) = origin.counted {
+            // Its response may have come before its bytes came again.
+            let waits = self.settle(number);
+            context.counters.late_responses += u64::from(early.is_some());
+            if early.is_some() || !waits {
                 return;
             }
         }
-        if let Some(answer) = early {
-            self.hand_out(begun, head, self.response(answer), context);
-            return;
-        }
-        if self.service_ended && begun.counted {
+        if let Some(response) = early {
+            let response = self.outcome(&origin, response);
+            self.emit(origin, head, response, context);
             return;
         }
         if self.service_ended {
-            let certain = !self.responses.has_gap() && begun.losses == self.losses(context);
-            self.hand_out(begun, head, absent(completed, certain), context);
+            if origin.counted.is_none() {
+                let certain = !self.responses.has_gap() && origin.losses == self.losses(context);
+                self.emit(origin, head, self.absent(completed, certain), context);
+            }
             return;
         }
         if self.pending.len() >= context.limits.pending {
@@ -61,73 +70,114 @@ impl Connection {
             self.pipelines = true;
             self.responses.lose_sync();
         }
+        if let Ok(head) = &head
+            && head.method() == b"PUT"
+            && origin.counted.is_none()
+        {
+            self.emit_waiting(&origin, head.clone(), context);
+        }
         self.pending.push_back(Pending {
-            to_head,
-            to_connect,
-            head: Some(head).filter(|_| !begun.counted),
-            begun,
+            expectation,
+            head: Some(head).filter(|_| origin.counted.is_none()),
+            origin,
             deadline: completed.after(context.limits.response_timeout),
         });
+    }
+
+    /// Iterates over its requests that wait for a response.
+    pub(in super::super) fn waiting(&self) -> impl Iterator<Item = WaitingHead<'_>> {
+        self.pending.iter().filter_map(|pending| {
+            let Some(Ok(head)) = &pending.head else { return None };
+            let RequestOrigin { started, writer, .. } = pending.origin;
+            let (connection, source) = (self.id, self.ends.source);
+            Some(WaitingHead { connection, source, started, writer, head })
+        })
     }
 
     pub(super) fn waits(&self) -> bool {
         self.pending.iter().any(|p| p.head.is_some())
     }
 
-    pub(super) fn answered(&mut self, answer: Answer, context: &mut Context<'_>) {
-        let status = answer.head.status();
-        if (100..200).contains(&status) && status != 101 {
-            self.responses.body_follows(Body::of_response(&answer.head, false, false));
+    /// Reads the responses that the caller acknowledged.
+    pub(super) fn read_responses(&mut self, context: &mut Context<'_>) {
+        while let Some(response) = self.responses.advance() {
+            self.on_response(response, context);
+        }
+    }
+
+    pub(super) fn on_response(&mut self, response: ParsedResponse, context: &mut Context<'_>) {
+        let interim = |status| (100..200).contains(&status) && status != 101;
+        if let Some(head) = response.head.as_ref().filter(|head| interim(head.status())) {
+            self.responses.body_follows(Body::of_response(head, Expectation::default()));
+            if let Some(pending) = self.pending.front_mut()
+                && pending.origin.acknowledged == Some(response.position)
+            {
+                // The next head begins behind it.
+                pending.origin.acknowledged = self.responses.next();
+            }
             return;
         }
         let pending = self.pending.pop_front();
-        let (to_head, to_connect) =
-            pending.as_ref().map_or((false, false), |p| (p.to_head, p.to_connect));
-        let body = Body::of_response(&answer.head, to_head, to_connect);
+        let expectation = pending.as_ref().map(|p| p.expectation).unwrap_or_default();
+        let head = response.head.as_ref();
+        let body = head.map_or(Body::Unknown, |head| Body::of_response(head, expectation));
         match pending {
-            Some(Pending { begun, head: Some(head), .. }) => {
-                self.hand_out(begun, head, self.response(answer), context);
+            Some(Pending { origin, head: Some(head), .. }) => {
+                let response = self.outcome(&origin, response);
+                self.emit(origin, head, response, context);
             }
             Some(Pending { head: None, .. }) => context.counters.late_responses += 1,
-            None if self.requests.began_after(answer.position) => {
+            None if self.requests.began_after(response.position) => {
                 context.counters.late_responses += 1;
             }
             None if self.is_owed() => context.counters.late_responses += 1,
             None if self.requests.within_head() && self.early.is_none() => {
-                self.early = Some(answer);
+                self.early = Some(response);
             }
-            None => context.counters.unpaired_responses += 1,
+            // It was sent behind all that has been read.
+            None if self.settle(self.lost_requests) => context.counters.late_responses += 1,
+            None if self.requests.may_hide_requests() => context.counters.unpaired_responses += 1,
+            None => context.counters.unsolicited_responses += 1,
         }
         if body == Body::Tunnel {
-            self.requests.silence();
+            self.requests.tunnel();
         }
         self.responses.body_follows(body);
     }
 
-    /// Returns what is said of a request whose turn an answer came at.
+    /// Returns the outcome of the request whose turn a response came at.
     ///
     /// Of a caller that sends ahead of its responses no acknowledgement tells whose turn it is:
-    /// where a record was lost, nothing is said rather than another request's outcome.
-    fn response(&self, answer: Answer) -> Response {
-        if self.pipelines && self.lost_records > 0 {
-            return Response::Unobserved;
+    /// where a record was lost, nothing is said rather than another request's outcome. Nor is it
+    /// where a response does not begin where its request acknowledged to.
+    fn outcome(&self, origin: &RequestOrigin, response: ParsedResponse) -> Response {
+        let is_expected = origin.acknowledged.is_none_or(|place| place == response.position);
+        let is_sure = self.lost_records == 0 || (is_expected && !self.pipelines);
+        match response.head {
+            Some(head) if is_sure => {
+                Response::Answered { time: response.time, head, ttl: response.ttl }
+            }
+            _ => Response::Unobserved,
         }
-        Response::Answered { time: answer.time, head: answer.head, ttl: answer.ttl }
     }
 
-    /// Takes a response for one to a request that was not handed out to wait for it: it was lost
-    /// and counted, or its beginning was not seen. Returns whether there was one.
+    /// Takes a response for one to a request before the one at hand that was not handed out to wait
+    /// for it: its beginning was not seen, or it was lost and counted. Returns whether there was one.
     fn is_owed(&mut self) -> bool {
-        if self.settled < self.lost_requests {
-            self.settled += 1;
-            return true;
-        }
-        self.requests.is_owed()
+        self.requests.is_owed() || self.settle(self.requests.lost_before())
+    }
+
+    /// Takes one of the first so many requests that were lost and counted for answered. Returns
+    /// whether there was one.
+    fn settle(&mut self, lost: u32) -> bool {
+        let is_lost = self.settled < lost;
+        self.settled += u32::from(is_lost);
+        is_lost
     }
 
     /// Returns how often records were lost by now.
-    fn losses(&self, context: &Context<'_>) -> Losses {
-        Losses { anywhere: context.losses, here: self.lost_records }
+    fn losses(&self, context: &Context<'_>) -> LossEpoch {
+        LossEpoch { global: context.losses, connection: self.lost_records }
     }
 
     /// Takes request bytes before `position` as lost.
@@ -142,29 +192,27 @@ impl Connection {
         }
         context.counters.request_gaps += 1;
         while !self.requests.covers(position) {
-            if let Some(asked) = self.requests.give_up(position, now, self.lost_requests) {
-                self.asked(asked, context);
+            if let Some(request) = self.requests.give_up(position, now, self.lost_requests) {
+                self.on_request(request, context);
             }
-            while let Some(asked) = self.requests.advance() {
-                self.asked(asked, context);
-            }
+            while self.read_request(context) {}
         }
     }
 
     /// Takes the response head that is missing as lost.
     pub(super) fn give_up_responses(&mut self, context: &mut Context<'_>) {
         context.counters.response_gaps += 1;
-        if let Some(answer) = self.responses.cut() {
-            self.answered(answer, context);
+        if let Some(response) = self.responses.cut() {
+            self.on_response(response, context);
         }
         let next = self.responses.next();
-        let newest = self.pending.back().and_then(|p| p.begun.acknowledged);
+        let newest = self.pending.back().and_then(|p| p.origin.acknowledged);
         let newest = newest.filter(|&a| !self.pipelines && Some(a) > next);
         let last = newest.and_then(|_| self.pending.pop_back());
         self.flush(self.active, false, context);
         self.pending.extend(last);
         match newest {
-            Some(acknowledged) => self.responses.expect(acknowledged),
+            Some(acknowledged) => self.responses.expect_head_at(acknowledged),
             None => self.responses.lose_sync(),
         }
     }
@@ -174,40 +222,49 @@ impl Connection {
         let now_lost = self.losses(context);
         for pending in std::mem::take(&mut self.pending) {
             if let Some(head) = pending.head {
-                let response = absent(now, certain && pending.begun.losses == now_lost);
-                self.hand_out(pending.begun, head, response, context);
+                let response = self.absent(now, certain && pending.origin.losses == now_lost);
+                self.emit(pending.origin, head, response, context);
             }
         }
     }
 
-    /// Tells which requests wait while their caller sends nothing more.
-    pub(super) fn leave(&self, context: &mut Context<'_>) {
-        for pending in &self.pending {
-            if let Some(Ok(head)) = &pending.head {
-                let Begun { started, writer, last_writer, .. } = pending.begun;
-                (context.sink)(Finding::Left(Left {
-                    connection: self.id,
-                    ends: self.ends,
-                    request: Request { started, head: Ok(head.clone()), writer, last_writer },
-                }));
-            }
-        }
+    fn emit_waiting(&self, origin: &RequestOrigin, head: RequestHead, context: &mut Context<'_>) {
+        let RequestOrigin { started, writer, last_writer, .. } = *origin;
+        context.events.push_back(FlowEvent::RequestWaiting(WaitingRequest {
+            connection: self.id,
+            ends: self.ends,
+            request: Request { started, head: Ok(head), writer, last_writer, shared: self.shared },
+        }));
     }
 
-    pub(super) fn hand_out(
+    pub(super) fn emit(
         &self,
-        begun: Begun,
+        origin: RequestOrigin,
         head: Result<RequestHead, Unreadable>,
         response: Response,
         context: &mut Context<'_>,
     ) {
-        let Begun { started, writer, last_writer, .. } = begun;
-        (context.sink)(Finding::Exchange(Exchange {
+        let RequestOrigin { started, writer, last_writer, .. } = origin;
+        let response = match response {
+            Response::None { .. } if self.translated => Response::Unobserved,
+            response => response,
+        };
+        context.events.push_back(FlowEvent::Exchange(Exchange {
             connection: self.id,
             ends: self.ends,
-            request: Request { started, head, writer, last_writer },
+            request: Request { started, head, writer, last_writer, shared: self.shared },
             response,
         }));
+    }
+
+    /// Hands out the request whose response the caller does not acknowledge.
+    pub(super) fn expire_claim(&mut self, context: &mut Context<'_>) {
+        if let Some(pending) = self.pending.front_mut()
+            && let Some(head) = pending.head.take()
+        {
+            let origin = pending.origin;
+            self.emit(origin, head, Response::Unobserved, context);
+        }
     }
 
     pub(super) fn expire_pending(&mut self, now: Timestamp, context: &mut Context<'_>) {
@@ -216,21 +273,31 @@ impl Connection {
             return;
         }
         let certain = !self.responses.has_gap();
-        if let Some(answer) = self.responses.cut() {
-            self.answered(answer, context);
+        if let Some(response) = self.responses.cut() {
+            self.on_response(response, context);
         }
         let now_lost = self.losses(context);
         let mut due_now = Vec::new();
         for pending in self.pending.iter_mut().filter(|p| due(p)) {
-            let certain = certain && pending.begun.losses == now_lost;
-            due_now.extend(pending.head.take().map(|head| (pending.begun, head, certain)));
+            let certain = certain && pending.origin.losses == now_lost;
+            due_now.extend(pending.head.take().map(|head| (pending.origin, head, certain)));
         }
-        for (begun, head, certain) in due_now {
-            self.hand_out(begun, head, absent(now, certain), context);
+        for (origin, head, certain) in due_now {
+            let response = self.absent(now, certain);
+            self.emit(origin, head, response, context);
         }
     }
-}
 
-fn absent(time: Timestamp, certain: bool) -> Response {
-    if certain { Response::None { time } } else { Response::Unobserved }
+    /// Returns the response of a request that got none, where that is `certain`.
+    ///
+    /// After a reset it was so from then on; one that came behind the caller's own end did not end
+    /// the wait. Of one that the caller's kernel may have thrown away it cannot be said what it did.
+    fn absent(&self, time: Timestamp, certain: bool) -> Response {
+        let is_reset = self.reset.is_some() && !self.requests.finished();
+        let by_service = self.closed_by_service || is_reset;
+        match certain && (self.reset_is_sure || !is_reset) {
+            true => Response::None { time: self.reset.unwrap_or(time), by_service },
+            false => Response::Unobserved,
+        }
+    }
 }

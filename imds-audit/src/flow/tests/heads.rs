@@ -1,4 +1,4 @@
-//! What is a header block, and what a header.
+//! Header blocks and headers.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn absolute_form_bare_line_feeds_and_leading_empty_lines_are_read() {
     let mut rig = Rig::opened();
     rig.ask(0, 0, b"\r\n\nGET http://169.254.169.254/latest/ HTTP/1.0\nA: b\n\n");
     rig.finish();
-    assert_eq!(rig.told(), ["GET http://169.254.169.254/latest/ -> unobserved"]);
+    assert_eq!(rig.take_events(), ["GET http://169.254.169.254/latest/ -> unobserved"]);
 }
 
 #[test]
@@ -45,12 +45,43 @@ fn bytes_that_are_not_http_are_told_once() {
     rig.ask(5, 0, b"\x16\x03\x01\x00\xff");
     rig.fin(false, 10, 0);
     rig.finish();
-    assert_eq!(rig.told(), ["NotHttp -> unobserved"]);
+    assert_eq!(rig.take_events(), ["NotHttp -> unobserved"]);
     for line in ["GET /\r\n", "GET  HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n", "G(T / HTTP/1.1\r\n"] {
         let mut rig = Rig::opened();
         rig.ask(0, 0, line.as_bytes());
         rig.finish();
-        assert_eq!(rig.told(), ["NotHttp -> unobserved"], "{line}");
+        assert_eq!(rig.take_events(), ["NotHttp -> unobserved"], "{line}");
+    }
+}
+
+#[test]
+fn every_request_behind_bytes_that_are_no_http_is_reported_or_counted() {
+    const TAB: &[u8] = b"GET\t/x HTTP/1.1\r\nHost: x\r\n\r\n";
+    let reply = OK.len() + 5;
+    let mut rig = Rig::opened();
+    for number in 0..2 {
+        rig.ask(number * TAB.len(), number * reply, TAB);
+        rig.answer(number * reply, (number + 1) * TAB.len(), OK, reply);
+    }
+    // Closed before its answer, and then one of another form.
+    rig.ask(2 * TAB.len(), 2 * reply, TAB);
+    rig.ask(3 * TAB.len(), 2 * reply, b"");
+    rig.fin(false, 3 * TAB.len(), 2 * reply);
+    rig.finish();
+    let outcomes = ["NotHttp -> 200", "NotHttp -> 200", "NotHttp -> unobserved"];
+    assert_eq!(rig.take_events(), outcomes);
+    assert_eq!(rig.tracker.counters(), FlowCounters::default());
+
+    // Several at once, in one packet and cut anywhere.
+    let all = [TAB, TAB, V1, TAB].concat();
+    for cut in [all.len(), 45, 7] {
+        let mut rig = Rig::opened();
+        for (i, part) in all.chunks(cut).enumerate() {
+            rig.ask(i * cut, 0, part);
+        }
+        rig.finish();
+        assert_eq!(rig.take_events(), ["NotHttp -> unobserved"]);
+        assert_eq!(rig.tracker.counters().doubtful_requests, 3, "{cut}");
     }
 }
 
@@ -71,5 +102,5 @@ fn a_request_with_urgent_bytes_is_not_read_as_what_its_bytes_spell() {
     rig.finish();
     // What came before is what it was; what comes behind may be read with a byte less, too.
     let expected = ["GET /latest/meta-data/ -> unobserved", "Urgent -> unobserved"];
-    assert_eq!(rig.told(), [expected[0], expected[1], expected[1]]);
+    assert_eq!(rig.take_events(), [expected[0], expected[1], expected[1]]);
 }

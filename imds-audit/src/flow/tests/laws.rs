@@ -1,4 +1,4 @@
-//! What holds for whatever the network does.
+//! Properties that hold whatever the network does.
 
 use proptest::prelude::*;
 
@@ -58,6 +58,9 @@ fn packets(cuts: &[Cut]) -> Vec<Packet> {
         asked += request.len();
         answered += response.len();
     }
+    let &(.., order) = cuts.next().unwrap();
+    let (at, ack) = (asked as u32, Some(answered as u32));
+    ordered.push((order, Packet { at, ack, ..Packet::default() }));
     ordered.sort_by_key(|(order, _)| *order);
     ordered.into_iter().map(|(_, packet)| packet).collect()
 }
@@ -79,7 +82,7 @@ fn work(length: usize, piece: usize, response: bool, make: impl Fn(usize) -> Vec
         rig.ask(0, 0, V1);
     }
     let ack = if response { V1.len() } else { 0 };
-    work::of(|| {
+    scan_cost::bytes_scanned_by(|| {
         for (i, part) in bytes.chunks(piece).enumerate() {
             let (at, ack) = ((i * piece) as u32, Some(ack as u32));
             rig.send(&Packet { response, at, ack, payload: part.to_vec(), ..Packet::default() });
@@ -107,9 +110,32 @@ fn work_grows_as_the_bytes_do_however_they_are_cut() {
         for piece in [1, 7, 1460] {
             let work = |length| work(length, piece, response, |n| filled(start, fill, n));
             let (half, whole) = (work(30_000), work(60_000));
-            let told = format!("{start:?} {fill:?} by {piece}: {half} and {whole}");
-            assert!(whole <= half * 5 / 2 && whole < 60_000 * 64, "{told}");
+            let reported = format!("{start:?} {fill:?} by {piece}: {half} and {whole}");
+            assert!(whole <= half * 5 / 2 && whole < 60_000 * 64, "{reported}");
         }
+    }
+}
+
+/// Sends the packets of a conversation, the one at `again` once more after each.
+fn converse(packets: &[Packet], again: usize, origins: (u32, u32)) -> Vec<String> {
+    let mut rig = Rig::new();
+    rig.origins = origins;
+    rig.open();
+    for packet in packets {
+        rig.send(packet);
+        rig.send(&packets[again]);
+    }
+    rig.finish();
+    rig.take_events()
+}
+
+#[test]
+fn a_response_that_is_repeated_before_its_request_came_fills_no_bound() {
+    let packets = packets(&[(1, 0, 0, 0)]);
+    let last_request =
+        packets.iter().rposition(|packet| !packet.response && !packet.payload.is_empty()).unwrap();
+    for again in [last_request - 1, last_request, last_request + 1, packets.len() - 1] {
+        assert_eq!(converse(&packets, again, (0, 0)), CONVERSATION, "{again}");
     }
 }
 
@@ -119,15 +145,8 @@ proptest! {
         cuts in cuts(), again in any::<prop::sample::Index>(), caller in origin(), service in origin(),
     ) {
         let packets = packets(&cuts);
-        let mut rig = Rig::new();
-        rig.origins = (caller, service);
-        rig.open();
-        for packet in &packets {
-            rig.send(packet);
-            rig.send(&packets[again.index(packets.len())]);
-        }
-        rig.finish();
-        prop_assert_eq!(rig.told(), CONVERSATION);
+        let reported = converse(&packets, again.index(packets.len()), (caller, service));
+        prop_assert_eq!(reported, CONVERSATION);
     }
 
     #[test]
@@ -148,12 +167,12 @@ proptest! {
         }
         rig.finish();
         for id in 1..=2 {
-            let mine = rig.findings.iter().filter(|f| match f {
-                Finding::Exchange(e) => e.connection == ConnectionId(id),
-                Finding::Unused(u) => u.connection == ConnectionId(id),
-                Finding::Left(_) => false,
+            let mine = rig.events.iter().filter(|f| match f {
+                FlowEvent::Exchange(e) => e.connection == ConnectionId(id),
+                FlowEvent::IdleConnection(u) => u.connection == ConnectionId(id),
+                FlowEvent::RequestWaiting(_) => false,
             });
-            prop_assert_eq!(mine.map(tell).collect::<Vec<_>>(), CONVERSATION);
+            prop_assert_eq!(mine.map(describe).collect::<Vec<_>>(), CONVERSATION);
         }
     }
 
@@ -201,12 +220,12 @@ proptest! {
             rig.send(&Packet {
                 response, at, ack, payload, length: None,
                 syn: flags == 1, fin: flags == 2, rst: flags == 3,
-                urgent: flags == 6, begins: Begins::No, lost: 0, lost_records: 0,
+                urgent: flags == 6, ..Packet::default()
             });
             prop_assert!(rig.tracker.len() <= 4);
             prop_assert!(rig.tracker.buffered() <= 6_000);
             if flags == 4 {
-                rig.tracker.lost();
+                rig.tracker.handle_loss();
             }
             if flags == 5 {
                 rig.seconds(seconds);

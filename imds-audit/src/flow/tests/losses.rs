@@ -1,11 +1,13 @@
-//! What was lost and counted on its way to us is not handed out a second time.
+//! Requests that were lost and counted by the source are not reported a second time.
 
-use imds_audit_ebpf::beginnings::{METHODS, Window, count, is_blank_line, tail};
+use imds_audit_ebpf::request_start::{ByteWindow, METHODS, count, is_blank_line, tail};
 use proptest::prelude::*;
 
 use super::*;
 
-/// Counts what is lost as the kernel half does.
+mod counterexamples;
+
+/// Counts what is lost as the eBPF programs do.
 #[derive(Default)]
 struct Kernel {
     sent_ahead: bool,
@@ -18,31 +20,38 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// Takes a packet with request bytes, of which the record is lost or not. Returns whether it
+    /// Takes a packet with request bytes, whose record is lost or not. Returns whether it
     /// begins a request.
-    fn request(&mut self, at: usize, acknowledged: usize, bytes: &[u8], is_lost: bool) -> Begins {
+    fn request(
+        &mut self,
+        at: usize,
+        acknowledged: usize,
+        bytes: &[u8],
+        is_lost: bool,
+    ) -> RequestStart {
         let stale = self.asked.saturating_sub(at).min(bytes.len());
         let is_method = match bytes.first_chunk() {
             Some(method) => METHODS.contains(method),
-            None => count(Window::after(self.tail), bytes) == 1,
+            None => count(ByteWindow::after(self.tail), bytes) == 1,
         };
         let is_newer = acknowledged > self.acknowledged;
         let may_begin = bytes[0].is_ascii_uppercase() && is_blank_line(self.tail.into());
         let begins = if stale > 0 {
-            Begins::Again
+            RequestStart::Retransmitted
         } else if self.asked == 0 || is_newer && (is_method || may_begin) {
-            if self.sent_ahead { Begins::Ahead } else { Begins::Alone }
+            if self.sent_ahead { RequestStart::Pipelined } else { RequestStart::InTurn }
         } else if is_method {
-            Begins::Ahead
+            RequestStart::Pipelined
         } else {
-            Begins::No
+            RequestStart::No
         };
-        self.sent_ahead |= begins == Begins::Ahead;
+        self.sent_ahead |= begins == RequestStart::Pipelined;
         if is_lost {
             let begins_here = begins.is_first();
             let unknown = begins_here || stale > 0;
-            let before = if unknown { Window::UNKNOWN } else { Window::after(self.tail) };
-            let known = if stale > 0 { Window::after(tail(0, &bytes[..stale])) } else { before };
+            let before = if unknown { ByteWindow::UNKNOWN } else { ByteWindow::after(self.tail) };
+            let known =
+                if stale > 0 { ByteWindow::after(tail(0, &bytes[..stale])) } else { before };
             let others = count(known, &bytes[stale..]);
             self.sent_ahead |= others > 0;
             self.lost_requests += others + u32::from(begins_here);
@@ -57,7 +66,7 @@ impl Kernel {
 }
 
 impl Rig {
-    /// Takes a packet, unless its record was lost. That this happened is told by the records that
+    /// Takes a packet, unless its record was lost. The records say that this happened that
     /// come after it, and otherwise only before time passes, as in a live audit.
     fn send_or_lose(&mut self, kernel: &mut Kernel, packet: &Packet, is_lost: bool) {
         if is_lost {
@@ -68,7 +77,7 @@ impl Rig {
     }
 
     fn pass_seconds(&mut self, seconds: u64) {
-        self.tracker.lost();
+        self.tracker.handle_loss();
         self.seconds(seconds);
     }
 }
@@ -84,11 +93,11 @@ fn response(number: usize) -> Vec<u8> {
 }
 
 /// Asserts that no request was given another's response.
-fn assert_paired(findings: &[Finding]) {
-    for told in findings.iter().map(tell).filter(|told| told.starts_with("GET ")) {
-        let number = &told["GET /".len().."GET /00".len()];
+fn assert_paired(events: &[FlowEvent]) {
+    for reported in events.iter().map(describe).filter(|reported| reported.starts_with("GET ")) {
+        let number = &reported["GET /".len().."GET /00".len()];
         let own = [format!("GET /{number} -> 2{number}"), format!("GET /{number} -> unobserved")];
-        assert!(own.contains(&told), "{told}");
+        assert!(own.contains(&reported), "{reported}");
     }
 }
 
@@ -151,8 +160,8 @@ fn converse(requests: usize, cuts: &[usize], is_lost: &[bool], pause: &[bool]) -
     rig.finish();
     let counters = rig.tracker.counters();
     assert_eq!(counters.unpaired_responses, 0);
-    assert_paired(&rig.findings);
-    let handed_out = rig.findings.iter().filter(|f| matches!(f, Finding::Exchange(_))).count();
+    assert_paired(&rig.events);
+    let handed_out = rig.events.iter().filter(|f| matches!(f, FlowEvent::Exchange(_))).count();
     (handed_out, kernel.lost_requests as usize + counters.doubtful_requests as usize)
 }
 
@@ -305,9 +314,9 @@ fn pipeline(rounds: &[Round], is_lost: &[bool]) -> (usize, usize, usize) {
     let Ahead { mut rig, kernel, requests, .. } = ahead;
     rig.pass_seconds(120);
     rig.finish();
-    assert_paired(&rig.findings);
+    assert_paired(&rig.events);
     let counters = rig.tracker.counters();
-    let handed_out = rig.findings.iter().filter(|f| matches!(f, Finding::Exchange(_))).count();
+    let handed_out = rig.events.iter().filter(|f| matches!(f, FlowEvent::Exchange(_))).count();
     let lost = u64::from(kernel.lost_requests) + counters.doubtful_requests;
     (requests, handed_out, (lost + counters.unpaired_responses) as usize)
 }

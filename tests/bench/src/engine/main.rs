@@ -1,4 +1,4 @@
-//! The engine alone, from the kernel half's records to lines: no kernel, no procfs, no output. Its
+//! The engine alone, from the eBPF programs' records to lines: no kernel, no procfs, no output. Its
 //! instructions are counted: `cargo xtask test` bounds them.
 //!
 //! `imds-audit-engine CASE EXCHANGES` prints how many bytes of lines it made.
@@ -10,12 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use imds_audit::audit::auditor::{Auditor, Clock};
-use imds_audit::audit::event::Event;
-use imds_audit::flow::{Limits, Timestamp};
-use imds_audit::output::json;
-use imds_audit::probe::record::Record;
-use imds_audit::process::Record as ProcessRecord;
+use imds_audit::internal::{Auditor, Clock, Limits, Record, Timestamp, json};
 use records::Connection;
 use zeroizing_alloc::ZeroAlloc;
 
@@ -65,6 +60,7 @@ fn kept(engine: &mut Engine, exchanges: u64) -> Result<()> {
             let request = if turn % 2 == 0 { records::V1 } else { records::V2 };
             engine.take(|time, record| connection.request(request, time, record))?;
             engine.take(|time, record| connection.response(time, record))?;
+            engine.take(|time, record| connection.acknowledgment(time, record))?;
             turn += 1;
         }
     }
@@ -78,12 +74,13 @@ fn fresh(engine: &mut Engine, exchanges: u64) -> Result<()> {
         engine.take(|time, record| connection.connect(time, record))?;
         engine.take(|time, record| connection.request(records::V1, time, record))?;
         engine.take(|time, record| connection.response(time, record))?;
+        engine.take(|time, record| connection.acknowledgment(time, record))?;
         engine.take(|time, record| connection.end(time, record))?;
     }
     Ok(())
 }
 
-/// The stations behind the kernel half, as the live audit wires them.
+/// The stations behind the eBPF programs, as the live audit wires them.
 struct Engine {
     auditor: Auditor,
     time: u64,
@@ -111,23 +108,24 @@ impl Engine {
     fn take(&mut self, make: impl FnOnce(u64, &mut Vec<u8>)) -> Result<()> {
         self.time += 10_000;
         make(self.time, &mut self.record);
-        let Self { auditor, line, lines, bytes, .. } = self;
-        let mut failed = None;
-        let mut sink = |event: Event| {
-            line.clear();
-            failed = json::render(&event, line).err();
-            *lines += 1;
-            *bytes += line.len();
-        };
+        let Self { auditor, line, lines, bytes: written, .. } = self;
         match Record::parse(&self.record)? {
-            Record::Process { connection, ends, time, bytes, .. } => {
-                let process = Arc::new(ProcessRecord::parse(bytes)?.process());
-                auditor.connected(connection, ends, time, process, &mut sink);
+            Record::Process { connection, ends, time, record, .. } => {
+                let comm = record.snapshot().thread_comm;
+                auditor.handle_snapshot(time, Arc::new(record.process()));
+                auditor.handle_connect(connection, ends, time, record.task(), comm);
             }
-            Record::Segment { segment, comm } => auditor.segment(&segment, comm, &mut sink),
+            Record::Connect { .. } => anyhow::bail!("a record of a kind that was not made"),
+            Record::Segment { segment, comm } => auditor.handle_segment(&segment, comm),
         }
-        auditor.expire(Timestamp(self.time), &mut sink);
-        failed.map_or(Ok(()), |error| Err(error.into()))
+        auditor.handle_timeout(Timestamp(self.time));
+        while let Some(event) = auditor.poll_event() {
+            line.clear();
+            json::render(&event, line)?;
+            *lines += 1;
+            *written += line.len();
+        }
+        Ok(())
     }
 }
 

@@ -1,8 +1,8 @@
-//! Records as the kernel half writes them, of exchanges as curl has them with the service.
+//! Records as the eBPF programs write them, of exchanges as curl has them with the service.
 
 use imds_audit_ebpf::{
-    Ancestor, COMM_LENGTH, EXE_LENGTH, Ends, MAX_ANCESTORS, Segment, Snapshot, Task, begins, kind,
-    snapshot_flags, tcp_flags,
+    Ancestor, COMM_LENGTH, EXE_LENGTH, EndpointPair, MAX_ANCESTORS, Segment, Snapshot, Task, kind,
+    request_start, segment_flags, snapshot_flags, tcp_flags,
 };
 use zerocopy::IntoBytes;
 
@@ -86,6 +86,11 @@ impl Connection {
         self.received = self.received.wrapping_add(HEAD.len() as u32 + BODY);
     }
 
+    /// Writes the record of a packet that acknowledges an answer.
+    pub fn acknowledgment(&self, time: u64, into: &mut Vec<u8>) {
+        self.write(kind::REQUEST, tcp_flags::ACK, time, b"", 0, into);
+    }
+
     /// Writes the record of the caller's end.
     pub fn end(&mut self, time: u64, into: &mut Vec<u8>) {
         self.write(kind::REQUEST, tcp_flags::ACK | tcp_flags::RST, time, b"", 0, into);
@@ -108,8 +113,8 @@ impl Connection {
             kind,
             tcp_flags: flags,
             ttl: 64,
-            by_writer: u8::from(names_writer),
-            begins: if names_writer { begins::ALONE } else { begins::NO },
+            flags: if names_writer { segment_flags::SENDER } else { 0 },
+            begins: if names_writer { request_start::IN_TURN } else { request_start::NO },
             time,
             socket: self.number,
             sequence,
@@ -132,14 +137,14 @@ impl Connection {
         Task { pid, tid: pid, start_time: 1_000 + self.number, exec_id: 1 }
     }
 
-    fn ends(&self) -> Ends {
-        let mut ends = Ends {
+    fn ends(&self) -> EndpointPair {
+        let mut ends = EndpointPair {
             local_port: 30_000 + (self.number % 30_000) as u16,
             peer_port: 80,
             ip_version: 4,
             socket_version: 4,
             netns: 4_026_531_840,
-            ..Ends::default()
+            ..EndpointPair::default()
         };
         ends.local[..4].copy_from_slice(&[10, 0, 0, 5]);
         ends.peer[..4].copy_from_slice(&[169, 254, 169, 254]);

@@ -28,11 +28,11 @@
 //! vfork TEXT     has a child send text that shares this process's memory
 //! ```
 
-mod others;
+mod helpers;
 mod ring;
+mod send_method;
 mod sockmap;
 mod stream;
-mod way;
 
 use std::collections::VecDeque;
 use std::env;
@@ -61,7 +61,7 @@ fn run(mut client: Client, mut steps: VecDeque<String>) {
             "multipath" => client.connect_multipath(&operand()),
             "fast" => client.connect_fast(&operand(), &operand()),
             "fd" => client.take_over(&operand()),
-            "take" => client.open(others::take()),
+            "take" => client.open(helpers::take()),
             "via" => client.way = operand().parse().unwrap(),
             "send" => client.send(&operand()),
             "receive" => client.receive(),
@@ -78,13 +78,13 @@ fn run(mut client: Client, mut steps: VecDeque<String>) {
             "pid" => println!("{}", std::process::id()),
             "root" => rustix::process::chroot(operand()).unwrap(),
             "tell" => client.tells = true,
-            "exec" => panic!("{}", others::successor(&client, steps).exec()),
+            "exec" => panic!("{}", helpers::successor(&client, steps).exec()),
             "child" => {
-                let status = others::successor(&client, steps).status().unwrap();
+                let status = helpers::successor(&client, steps).status().unwrap();
                 exit(status.code().unwrap_or(1));
             }
-            "pass" => exit(others::pass(&client, steps)),
-            "thread" => return others::thread(move || run(client, steps)),
+            "pass" => exit(helpers::pass(&client, steps)),
+            "thread" => return helpers::thread(move || run(client, steps)),
             "redirect" => client.redirect(&operand()),
             "vfork" => client.vfork(&operand()),
             step => panic!("no such step: {step}"),

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use io_uring::squeue::Flags;
 use io_uring::{IoUring, cqueue, opcode, types};
 
-use super::others::Sender;
+use super::helpers::Sender;
 
 /// How long the kernel's polling thread looks before it sleeps, in milliseconds.
 const POLLER_IDLE: u32 = 2_000;

@@ -9,9 +9,9 @@ use std::time::Duration;
 use io_uring::IoUring;
 use rustix::net::{AddressFamily, SocketType, connect, ipproto, socket};
 
-use super::others::{Sender, vfork};
+use super::helpers::{Sender, vfork};
+use super::send_method::{self, SendMethod};
 use super::sockmap::Redirection;
-use super::way::{self, Way};
 
 /// Arguments do not name it: the program hides what follows it there.
 const TOKEN_HEADER: &str = "X-aws-ec2-metadata-token";
@@ -31,14 +31,14 @@ pub(super) struct Client {
     redirection: Option<Redirection>,
     received: Vec<u8>,
     pub(super) token: String,
-    pub(super) way: Way,
+    pub(super) way: SendMethod,
     pub(super) tells: bool,
 }
 
 impl Client {
     pub(super) fn new() -> Self {
         let token = env::var(TOKEN_VARIABLE).unwrap_or_default();
-        let (way, received) = (Way::Write, Vec::new());
+        let (way, received) = (SendMethod::Write, Vec::new());
         Self { stream: None, ring: None, redirection: None, received, token, way, tells: false }
     }
 
@@ -58,7 +58,7 @@ impl Client {
     pub(super) fn connect_fast(&mut self, address: &str, text: &str) {
         let text = self.expand(text);
         self.tell();
-        self.open(way::connect_with(address.parse().unwrap(), &text));
+        self.open(send_method::connect_with(address.parse().unwrap(), &text));
     }
 
     pub(super) fn take_over(&mut self, number: &str) {
@@ -90,7 +90,8 @@ impl Client {
         if self.way.worker().is_none() {
             self.tell();
         }
-        let sender = way::send(self.way, &mut self.ring, self.stream.as_ref().unwrap(), &text);
+        let sender =
+            send_method::send(self.way, &mut self.ring, self.stream.as_ref().unwrap(), &text);
         if let Some(sender) = sender.filter(|_| self.tells) {
             say(&sender);
         }

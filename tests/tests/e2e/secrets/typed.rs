@@ -1,6 +1,6 @@
-//! Where a command line and an environment have room for a secret.
+//! Places for a secret on a command line and in an environment.
 
-use imds_audit_tests::{Needle, Scene};
+use imds_audit_tests::{PlantedSecret, TestBed};
 
 /// What a shell does to be seen: one request, answered and read to its end.
 const REQUEST: &str = "exec 3<>/dev/tcp/169.254.169.254/80 && \
@@ -100,10 +100,11 @@ pub const VARIABLES: [&str; 5] =
     ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "TOKEN", "DB_PASSWORD", "ANYTHING"];
 
 /// Has shells ask, each with one secret in its arguments, its script or its environment.
-pub fn play(scene: &Scene) -> Vec<Needle> {
+pub fn play(scene: &TestBed) -> Vec<PlantedSecret> {
     let mut needles = Vec::new();
     let mut plant = |place: String| {
-        let needle = Needle::new(place, format!("typed{:03}InAShellQ7zK2xYw4", needles.len()));
+        let needle =
+            PlantedSecret::new(place, format!("typed{:03}InAShellQ7zK2xYw4", needles.len()));
         needles.push(needle.clone());
         needle.secret
     };
@@ -122,7 +123,7 @@ pub fn play(scene: &Scene) -> Vec<Needle> {
     needles
 }
 
-fn run(scene: &Scene, script: &str, arguments: &[String], variables: &[(&str, &str)]) {
+fn run(scene: &TestBed, script: &str, arguments: &[String], variables: &[(&str, &str)]) {
     let mut command = scene.command("bash");
     command.args(["-c", script]).args(arguments).envs(variables.iter().copied());
     let caller = scene.start_command(&mut command).wait();

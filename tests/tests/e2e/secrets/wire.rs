@@ -1,6 +1,6 @@
-//! Where a request and a response have room for a secret.
+//! Places for a secret in a request and in a response.
 
-use imds_audit_tests::{Desk, Needle};
+use imds_audit_tests::{Listener, PlantedSecret};
 
 /// What one end of a connection does next; `{}` stands for the secret.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +24,8 @@ pub struct Case {
 
 impl Case {
     /// Plays the connection with a secret of its own.
-    pub fn play(&self, desk: &Desk<'_>, number: usize) -> Needle {
-        let needle = Needle::new(self.place, secret(number));
+    pub fn play(&self, desk: &Listener<'_>, number: usize) -> PlantedSecret {
+        let needle = PlantedSecret::new(self.place, secret(number));
         let mut line = desk.call();
         for step in self.steps {
             match step {

@@ -1,0 +1,565 @@
+//! A live audit: records in, events out.
+
+mod caller_share;
+pub(crate) mod endpoints;
+mod event_sink;
+mod fallbacks;
+pub(crate) mod hardening;
+mod heap_trim;
+pub(crate) mod host_network;
+pub(crate) mod input;
+pub(crate) mod interrupt;
+mod losses;
+pub(crate) mod origin;
+mod packet_input;
+pub(crate) mod record_tap;
+pub(crate) mod replay;
+pub(crate) mod shutdown;
+mod wakeup_throttle;
+
+use std::{
+    collections::BTreeMap, future::Future, net::SocketAddr, path::Path, pin::pin, time::Duration,
+};
+
+use anyhow::Context;
+use event_sink::EventSink;
+pub(crate) use event_sink::{View, is_of};
+use heap_trim::HeapTrim;
+use host_network::host_netns;
+use input::{Input, SourceChoice};
+use losses::LossDeltas;
+use record_tap::RecordTap;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
+use wakeup_throttle::WakeupThrottle;
+
+use crate::{
+    audit::{auditor::Auditor, clock::Clock},
+    event::{
+        Body, Event, Fallback, LossEvent, LossUnit, Origin, SourceKind, StartEvent, StopReason,
+    },
+    flow::Limits,
+    output::{sink::Sink, summary::Summary},
+    process::{Processes, Procfs, RecordPids, Roots},
+    redact,
+    segment::Timestamp,
+    source::ebpf::{
+        host::{Host, Rights},
+        loader::Options,
+        record::Record,
+    },
+};
+
+/// The number of records taken before time, losses and signals get their turn.
+const BATCH: usize = 1024;
+
+/// A live audit.
+pub struct Session {
+    source: Input,
+    processes: Processes,
+    auditor: Auditor,
+    events: EventSink,
+    /// Endpoints whose time to live says nothing.
+    without_ttl: Vec<SocketAddr>,
+    /// The `start` event, which the observer has not seen.
+    start: Option<Event>,
+    /// The length of a `tally` event's window.
+    tally_interval: Option<Duration>,
+    control: Option<mpsc::Receiver<Control>>,
+    /// What sees every record too.
+    tap: Option<Box<dyn RecordTap>>,
+    /// The losses that were reported.
+    losses: LossDeltas,
+    malformed: u64,
+    heap: HeapTrim,
+    throttle: WakeupThrottle,
+    started: Timestamp,
+}
+
+/// A change to a running audit.
+pub enum Control {
+    /// Gives every event these labels.
+    Labels(BTreeMap<String, String>),
+    /// Replaces the outputs by those that the function makes of them.
+    Outputs(Box<dyn FnOnce(Vec<Sink>) -> Vec<Sink> + Send>),
+}
+
+/// How an audit ended.
+pub struct AuditResult {
+    /// The sums over all events.
+    pub summary: Summary,
+    /// How long everything was attached.
+    pub observed: Duration,
+    /// Why it ended.
+    pub reason: StopReason,
+    /// Events that could not be written and that no loss event reports.
+    pub unwritten: u64,
+    /// The last error of an output.
+    pub trouble: Option<String>,
+}
+
+impl Session {
+    /// Attaches everything, and writes the `start` event: whatever happens after it is audited.
+    ///
+    /// # Errors
+    /// Returns an error if the host does not allow the audit
+    /// ([`crate::source::ebpf::loader::EbpfError`]) or procfs cannot be read.
+    pub fn start(
+        options: &Options,
+        roots: &Roots,
+        origin: Origin,
+        outputs: Vec<Sink>,
+    ) -> anyhow::Result<Self> {
+        Self::start_with(options, roots, Limits::default(), origin, outputs)
+    }
+
+    /// As [`Session::start`], from the source that is wanted.
+    ///
+    /// # Errors
+    /// Returns an error as [`Session::start`] does.
+    pub(crate) fn start_from(
+        choice: SourceChoice,
+        options: &Options,
+        roots: &Roots,
+        origin: Origin,
+        outputs: Vec<Sink>,
+    ) -> anyhow::Result<Self> {
+        Self::open(choice, options, roots, Limits::default(), origin, outputs)
+    }
+
+    /// As [`Session::start`], with limits of the caller's.
+    ///
+    /// # Errors
+    /// Returns an error as [`Session::start`] does.
+    pub fn start_with(
+        options: &Options,
+        roots: &Roots,
+        limits: Limits,
+        origin: Origin,
+        outputs: Vec<Sink>,
+    ) -> anyhow::Result<Self> {
+        Self::open(SourceChoice::Ebpf, options, roots, limits, origin, outputs)
+    }
+
+    fn open(
+        choice: SourceChoice,
+        options: &Options,
+        roots: &Roots,
+        limits: Limits,
+        origin: Origin,
+        outputs: Vec<Sink>,
+    ) -> anyhow::Result<Self> {
+        let (source, fallbacks) = Input::open(choice, options, roots)?;
+        let pids = match source {
+            Input::Ebpf(_) => RecordPids::Kernel,
+            Input::Packet(_) => RecordPids::Procfs,
+        };
+        let processes = Processes::open(roots, pids).context("cannot read the host's processes")?;
+        // Events are cleaned once more: there a request's own token is known too.
+        let processes = processes.with_argument_filter(|arguments| {
+            arguments.with_words(&redact::arguments(arguments.iter()))
+        });
+        let mut auditor = Auditor::new(limits, read_clock());
+        auditor.set_host_netns(host_netns(roots));
+        let origin = Origin { source: Some(source.kind()), ..origin };
+        // A packet socket has little room beyond its bytes, and owners are looked for at once.
+        let delayed = matches!(source, Input::Ebpf(_));
+        // Loading took memory: the kernel's BTF, if it is read and not mapped, and the object.
+        heap_trim::trim();
+        let mut session = Self {
+            source,
+            processes,
+            auditor,
+            events: EventSink::new(origin, outputs),
+            without_ttl: Vec::new(),
+            start: None,
+            tally_interval: None,
+            control: None,
+            tap: None,
+            losses: LossDeltas::default(),
+            malformed: 0,
+            heap: HeapTrim::default(),
+            throttle: WakeupThrottle::new(if delayed { options.ring_bytes } else { 0 }),
+            started: now(),
+        };
+        let event = session.start_event(options, roots, fallbacks);
+        session.events.emit(event, &mut |event| session.start = Some(event.clone()));
+        session.events.flush(&mut |_| {});
+        Ok(session)
+    }
+
+    /// Returns what it observes by.
+    pub(crate) fn source_kind(&self) -> SourceKind {
+        self.source.kind()
+    }
+
+    /// Writes a `tally` event after each such interval, and at the end.
+    pub fn set_tally_interval(&mut self, interval: Duration) {
+        if let Some(start) = &self.start {
+            self.events.sum_windows(start);
+        }
+        self.tally_interval = Some(interval);
+    }
+
+    /// Returns whether the kernel lets the loss counters be read with the rights held now.
+    pub fn can_read_losses(&self) -> bool {
+        self.source.can_read_losses()
+    }
+
+    /// Takes changes from this channel while it runs.
+    pub fn set_control(&mut self, control: mpsc::Receiver<Control>) {
+        self.control = Some(control);
+    }
+
+    /// Shows every record to a tap from now on.
+    pub fn set_tap(&mut self, tap: Box<dyn RecordTap>) {
+        self.tap = Some(tap);
+    }
+
+    /// Takes only requests and connections of these network namespaces from now on, and those
+    /// whose namespace is not known.
+    pub fn restrict(&mut self, networks: Vec<u32>) {
+        self.events.restrict(networks);
+    }
+
+    /// Shows every event to a view from now on.
+    pub fn set_view(&mut self, view: Box<dyn View>) {
+        self.events.set_view(view);
+    }
+
+    /// Takes no note of the time to live of what comes from these addresses: they stand in for the
+    /// service, at another distance.
+    pub fn ignore_ttl_of(&mut self, addresses: Vec<SocketAddr>) {
+        self.without_ttl = addresses;
+    }
+
+    /// Takes this network namespace for the host's from now on, in place of the machine's own.
+    pub fn set_host_netns(&mut self, netns: u32) {
+        self.auditor.set_host_netns(Some(netns));
+    }
+
+    /// Audits until `stop` is ready or nobody reads the output any more.
+    ///
+    /// # Errors
+    /// Returns an error if the ring cannot be read.
+    pub async fn run(
+        mut self,
+        stop: impl Future<Output = StopReason>,
+        mut observer: impl FnMut(&Event),
+    ) -> anyhow::Result<AuditResult> {
+        let mut stop = pin!(stop);
+        if let Some(start) = self.start.take() {
+            observer(&start);
+        }
+        let mut tally = self.tally_interval.map(|interval| {
+            let mut ticks = interval_at(Instant::now() + interval, interval);
+            // A machine that was suspended gets one window for all of it.
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            ticks
+        });
+        let reason = loop {
+            let deadline = self.auditor.next_deadline().map(until);
+            let due = self.processes.next_timeout();
+            let tapped = self.tap.as_ref().and_then(|tap| tap.next_deadline()).map(until);
+            let deadline = [deadline, due, tapped].into_iter().flatten().min();
+            let wait = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                reason = &mut stop => break reason,
+                // Before the ring, which is never empty in a flood.
+                () = next_tick(&mut tally) => {
+                    let to = self.auditor.clock().time(now());
+                    self.events.close_window(to, false, &mut observer);
+                }
+                control = next_control(&mut self.control) => self.apply(control, &mut observer),
+                ready = self.source.wait() => ready.context("cannot wait for records")?,
+                () = self.events.changed() => {}
+                () = self.processes.changed() => {}
+                () = wait => {}
+            }
+            let more = self.turn(&mut observer);
+            if self.events.is_closed() {
+                break StopReason::OutputClosed;
+            }
+            if more.is_none() {
+                self.throttle.maybe_sleep();
+            }
+        };
+        // Records written until now still count. Later ones do not: a flood would keep the program
+        // from ending.
+        let end = now();
+        while self.turn(&mut observer).is_some_and(|reached| reached < end) {}
+        // Each owner is found, and each process completed, or given up, within a bounded time.
+        while let Input::Packet(input) = &self.source {
+            if !input.wait_for_owner().await {
+                break;
+            }
+            self.pass_owners(&mut observer);
+        }
+        while let Some(due) = self.processes.next_timeout() {
+            tokio::select! {
+                () = self.processes.changed() => {}
+                () = tokio::time::sleep(due) => {}
+            }
+            self.complete_processes(&mut observer);
+        }
+        Ok(self.finish(reason, &mut observer))
+    }
+
+    /// Takes a batch of records and does what is due. Returns the time of the last one if there
+    /// are more.
+    fn turn(&mut self, observer: &mut impl FnMut(&Event)) -> Option<Timestamp> {
+        self.auditor.set_clock(read_clock());
+        let Self { source, processes, auditor, events, without_ttl, malformed, tap, .. } = self;
+        // While records are waiting, the audit's time is that of the last one taken: the response
+        // to a request that is long due may be among them.
+        let mut reached = None;
+        let is_empty = match source {
+            Input::Ebpf(source) => source.drain(BATCH, |bytes| {
+                match take_record(bytes, processes, auditor, without_ttl, tap) {
+                    Ok(time) => {
+                        reached = Some(time);
+                        while let Some(event) = auditor.poll_event() {
+                            events.emit(event, observer);
+                        }
+                    }
+                    Err(error) => {
+                        log::warn!("malformed record error={error}");
+                        *malformed += 1;
+                    }
+                }
+            }),
+            Input::Packet(input) => {
+                let offset = auditor.clock().offset;
+                input.drain(BATCH, offset, without_ttl, auditor, tap, |auditor, time| {
+                    reached = Some(time);
+                    while let Some(event) = auditor.poll_event() {
+                        events.emit(event, observer);
+                    }
+                })
+            }
+        };
+        let reached = reached.filter(|_| !is_empty);
+        self.pass_owners(observer);
+        self.complete_processes(observer);
+        self.report_losses(false, observer);
+        let Self { auditor, events, .. } = self;
+        auditor.handle_timeout(reached.unwrap_or_else(now));
+        while let Some(event) = auditor.poll_event() {
+            events.emit(event, observer);
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.turn(&mut self.auditor, now());
+        }
+        // In a flood the ring is never empty, and the output may be closed all the same.
+        if is_empty || self.events.has_closed_output() {
+            self.events.flush(observer);
+        }
+        self.heap.trim_if_shrunk(self.auditor.held() + self.events.held());
+        reached
+    }
+
+    /// Passes on the owners of sockets that were found, with the events that waited for them.
+    fn pass_owners(&mut self, observer: &mut impl FnMut(&Event)) {
+        let Self { source, processes, auditor, events, tap, .. } = self;
+        if let Input::Packet(input) = source {
+            input.pass_owners(processes, auditor, tap);
+            while let Some(event) = auditor.poll_event() {
+                events.emit(event, observer);
+            }
+        }
+    }
+
+    /// Passes on the processes that procfs has described, with the events that waited for them.
+    fn complete_processes(&mut self, observer: &mut impl FnMut(&Event)) {
+        let Self { processes, auditor, events, .. } = self;
+        while let Some(process) = processes.poll() {
+            auditor.handle_process(&process);
+            while let Some(event) = auditor.poll_event() {
+                events.emit(event, observer);
+            }
+        }
+    }
+
+    /// Writes a `loss` event for each reason and process whose count has grown.
+    fn report_losses(&mut self, is_last: bool, observer: &mut impl FnMut(&Event)) {
+        let time = self.auditor.clock().time(now());
+        let mut losses = match &mut self.source {
+            Input::Ebpf(source) => {
+                losses::of_kernel(&source.take_losses().unwrap_or_else(|error| {
+                    log::warn!("the loss counters cannot be read error={error}");
+                    Vec::new()
+                }))
+            }
+            Input::Packet(input) => input.take_losses(),
+        };
+        if let Some(tap) = self.tap.as_mut().filter(|_| !losses.is_empty()) {
+            tap.losses(&losses);
+        }
+        if losses.iter().any(|loss| loss.what != LossUnit::Processes) {
+            // Before anything expires: what is open now may have been answered unseen.
+            self.auditor.handle_loss();
+        }
+        let counters = self.auditor.counters();
+        losses.extend(self.losses.delta(counters, self.malformed, self.processes.late()));
+        losses.extend(self.auditor.take_losses());
+        for process in self.auditor.take_forgotten() {
+            if let Input::Ebpf(source) = &mut self.source {
+                source.request_snapshot(&process);
+            }
+        }
+        losses.extend(self.events.take_withheld(time, is_last));
+        for loss in losses {
+            self.events
+                .emit(Event::from(Body::Loss(LossEvent { time, loss, window: None })), observer);
+        }
+    }
+
+    fn finish(mut self, reason: StopReason, observer: &mut impl FnMut(&Event)) -> AuditResult {
+        let end = now();
+        let Self { auditor, events, .. } = &mut self;
+        auditor.finish(end);
+        while let Some(event) = auditor.poll_event() {
+            events.emit(event, observer);
+        }
+        // Those of what was given up just now included.
+        self.report_losses(true, observer);
+        if let Some(tap) = &mut self.tap {
+            tap.finish(&mut self.auditor, end);
+        }
+        self.events.summary().set_forgotten(self.auditor.forgotten());
+        let observed = Duration::from_nanos(end.0.saturating_sub(self.started.0));
+        let time = self.auditor.clock().time(end);
+        self.events.finish(time, reason, observed, observer)
+    }
+
+    fn apply(&mut self, control: Control, observer: &mut impl FnMut(&Event)) {
+        match control {
+            Control::Labels(labels) => self.events.set_labels(labels),
+            Control::Outputs(change) => {
+                self.events.drain(observer);
+                self.events.change_outputs(change);
+            }
+        }
+    }
+
+    fn start_event(&self, options: &Options, roots: &Roots, mut fallbacks: Vec<Fallback>) -> Event {
+        let host = Host::read();
+        let of_kernel = match &self.source {
+            Input::Ebpf(source) => source.fallbacks(),
+            Input::Packet(input) => {
+                fallbacks.extend(input.fallbacks());
+                &[]
+            }
+        };
+        fallbacks.extend(fallbacks::all(of_kernel, &host, Rights::read(), roots));
+        Event::from(Body::from(StartEvent {
+            time: self.auditor.clock().time(self.started),
+            // Nanoseconds since boot are 0 then.
+            boot: Some(self.auditor.clock().time(Timestamp(0))),
+            container_start: container_start(&host, roots)
+                .map(|start| self.auditor.clock().time(start)),
+            kernel: Some(host.kernel),
+            architecture: Some(host.architecture),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            programs: self.source.programs(),
+            endpoints: options.endpoints.iter().map(ToString::to_string).collect(),
+            fallbacks,
+            netns: host_netns(roots),
+        }))
+    }
+}
+
+/// Returns when the container was started that this program runs in.
+fn container_start(host: &Host, roots: &Roots) -> Option<Timestamp> {
+    if host.initial_pid_namespace || roots.procfs != Path::new("/proc") {
+        return None;
+    }
+    Procfs::open(&roots.procfs).ok()?.first_start().map(Timestamp)
+}
+
+/// Waits for the end of a tally's window; without end if there are none.
+async fn next_tick(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a change; without end if none can come.
+async fn next_control(control: &mut Option<mpsc::Receiver<Control>>) -> Control {
+    let next = match control {
+        Some(control) => control.recv().await,
+        None => None,
+    };
+    match next {
+        Some(control) => control,
+        None => std::future::pending().await,
+    }
+}
+
+/// Passes a record to the auditor. Returns the record's time.
+fn take_record(
+    bytes: &[u8],
+    processes: &mut Processes,
+    auditor: &mut Auditor,
+    without_ttl: &[SocketAddr],
+    tap: &mut Option<Box<dyn RecordTap>>,
+) -> anyhow::Result<Timestamp> {
+    match Record::parse(bytes)? {
+        Record::Process { connection, ends, time, is_connect, record } => {
+            auditor.handle_snapshot(time, processes.observe(&record));
+            if is_connect {
+                let comm = record.snapshot().thread_comm;
+                auditor.handle_connect(connection, ends, time, record.task(), comm);
+                if let Some(tap) = tap {
+                    tap.connect(connection, record.task(), comm);
+                }
+            }
+            Ok(time)
+        }
+        Record::Connect { connection, ends, time, task, comm } => {
+            auditor.handle_connect(connection, ends, time, task, comm);
+            if let Some(tap) = tap {
+                tap.connect(connection, task, comm);
+            }
+            Ok(time)
+        }
+        Record::Segment { mut segment, comm } => {
+            if without_ttl.contains(&segment.ends.endpoint) {
+                segment.ttl = None;
+            }
+            if let Some(tap) = tap {
+                tap.segment(&segment, comm, &[]);
+            }
+            auditor.handle_segment(&segment, comm);
+            Ok(segment.time)
+        }
+    }
+}
+
+/// Returns the time since boot, as records carry it.
+fn now() -> Timestamp {
+    Timestamp(u64::try_from(nanoseconds(ClockId::Boottime)).unwrap_or(0))
+}
+
+fn read_clock() -> Clock {
+    Clock { offset: nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Boottime) }
+}
+
+fn nanoseconds(clock: ClockId) -> i128 {
+    let time = clock_gettime(clock);
+    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+}
+
+fn until(deadline: Timestamp) -> Duration {
+    Duration::from_nanos(deadline.0.saturating_sub(now().0))
+}

@@ -1,0 +1,422 @@
+//! Loads the eBPF programs and attaches them.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use aya::maps::Map;
+use imds_audit_ebpf::{Endpoint, MAX_ENDPOINTS, Offsets};
+use zerocopy::IntoBytes;
+
+use super::{
+    audit_object, btf,
+    host::{CgroupRoot, Rights},
+    object::{Object, ObjectError},
+    syscall::{self, Refused},
+    verifier_log::Refusal,
+    vmlinux::{KernelBtf, VMLINUX_BTF},
+};
+
+pub(crate) use super::error::EbpfError;
+pub use super::program::Program;
+
+/// The map of records.
+pub(super) const RECORDS: &str = "RECORDS";
+/// The map of loss counters.
+pub(super) const LOSSES: &str = "LOSSES";
+/// The map of loss counters by process.
+pub(super) const LOSSES_BY_PROCESS: &str = "LOSSES_BY_PROCESS";
+/// The map of processes whose snapshot was written.
+pub(super) const SNAPSHOTS: &str = "SNAPSHOTS";
+
+/// Something that the audit does without on this host.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub struct Fallback {
+    /// A stable name.
+    pub name: &'static str,
+    /// Why it is in force.
+    pub reason: String,
+    /// What it costs.
+    pub consequence: &'static str,
+}
+
+/// What the eBPF programs are loaded with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The audited endpoints, at most [`MAX_ENDPOINTS`].
+    pub endpoints: Vec<SocketAddr>,
+    /// The size of the ring of records in bytes; the kernel wants a power of two of pages, and
+    /// it is rounded up to one.
+    pub ring_bytes: u32,
+    /// The most detailed level at which the eBPF programs log, in aya-log's numbers: 0 for
+    /// nothing, 1 for errors, 4 for debugging.
+    pub log_level: u8,
+    /// Where the kernel's BTF is read from.
+    pub btf: std::path::PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            ring_bytes: 2 << 20,
+            log_level: 0,
+            btf: Path::new(VMLINUX_BTF).to_owned(),
+        }
+    }
+}
+
+/// The loaded eBPF programs, with nothing attached yet.
+pub struct Loaded {
+    pub(super) maps: HashMap<String, Map>,
+    programs: Vec<(Program, OwnedFd)>,
+    /// Each keeps a program attached.
+    links: Vec<OwnedFd>,
+    /// What it does without.
+    pub fallbacks: Vec<Fallback>,
+}
+
+/// How the kernel's structures can be read.
+#[derive(Clone, Debug)]
+pub enum KernelReads {
+    /// By these offsets.
+    Offsets(Box<Offsets>),
+    /// Not at all.
+    None,
+}
+
+/// What it costs where kernel memory cannot be read, for want of BTF or because of lockdown.
+const NO_READS: &str = "processes are named by pid, name and user at connect time only: no \
+     arguments, ancestors or start time from the kernel, and no writer apart from the connector";
+
+/// Finds the offsets of the running kernel.
+pub(crate) fn resolve_offsets(path: &Path) -> (KernelReads, Vec<Fallback>) {
+    let data = match KernelBtf::open(path) {
+        Ok(data) => data,
+        Err(error) => {
+            let reason = format!("{} cannot be read: {error}", path.display());
+            return (
+                KernelReads::None,
+                vec![Fallback { name: "no-btf", reason, consequence: NO_READS }],
+            );
+        }
+    };
+    match btf::resolve(&data) {
+        Ok(resolved) => {
+            let fallbacks = resolved.missing.into_iter().map(|(member, why)| Fallback {
+                name: "no-member",
+                reason: format!("{member}: {why}"),
+                consequence: "what is read from this member is absent",
+            });
+            (KernelReads::Offsets(Box::new(resolved.offsets)), fallbacks.collect())
+        }
+        Err(error) => {
+            let reason = format!("{}: {error}", path.display());
+            (KernelReads::None, vec![Fallback { name: "no-btf", reason, consequence: NO_READS }])
+        }
+    }
+}
+
+impl Loaded {
+    /// Loads the programs, with kernel reads where the host allows them.
+    ///
+    /// # Errors
+    /// Returns an error if this build has no eBPF programs, rights are missing, or the kernel
+    /// refuses.
+    pub fn load(options: &Options) -> Result<Self, EbpfError> {
+        let (reads, mut fallbacks) = resolve_offsets(&options.btf);
+        let refused = match load_all(options, &reads) {
+            Ok((maps, programs)) => return Ok(Self::new(maps, programs, fallbacks)),
+            Err(error) => error,
+        };
+        // The same programs load with the reads compiled out. A refusal for any other reason is a
+        // fault of ours, which must not pass for a trait of the host.
+        if !matches!(reads, KernelReads::Offsets(_)) || !is_ban_on_reads(&refused) {
+            return Err(refused);
+        }
+        let Ok((maps, programs)) = load_all(options, &KernelReads::None) else {
+            return Err(refused);
+        };
+        fallbacks.push(Fallback {
+            name: "no-kernel-reads",
+            reason: refusal(&refused),
+            consequence: NO_READS,
+        });
+        Ok(Self::new(maps, programs, fallbacks))
+    }
+
+    fn new(maps: Maps, programs: Vec<(Program, OwnedFd)>, fallbacks: Vec<Fallback>) -> Self {
+        Self { maps, programs, links: Vec::new(), fallbacks }
+    }
+
+    /// Attaches every program to the root of cgroup v2.
+    ///
+    /// # Errors
+    /// Returns an error if cgroup v2 is not to be had, or the kernel refuses.
+    pub fn attach(&mut self, root: &CgroupRoot) -> Result<(), EbpfError> {
+        if !root.is_whole {
+            self.fallbacks.push(Fallback {
+                name: "partial-cgroup",
+                reason: format!(
+                    "the cgroup v2 mounted at {} is a part of the hierarchy",
+                    root.path.as_deref().unwrap_or(Path::new("(private)")).display()
+                ),
+                consequence: "only processes in this part are audited: the container's own",
+            });
+        }
+        for (program, descriptor) in &self.programs {
+            let (_, attach) = program.kernel_types();
+            let link = syscall::link(descriptor.as_fd(), root.folder.as_fd(), attach)
+                .map_err(|error| EbpfError::Attach { program: *program, error })?;
+            self.links.push(link);
+        }
+        Ok(())
+    }
+
+    /// Returns a program's descriptor, to run it on a packet or to look at it.
+    pub fn descriptor(&self, program: Program) -> Option<BorrowedFd<'_>> {
+        let found = self.programs.iter().find(|(loaded, _)| *loaded == program);
+        found.map(|(_, descriptor)| descriptor.as_fd())
+    }
+
+    /// Returns the kernel's number of one of the programs.
+    ///
+    /// # Errors
+    /// Returns the system's error.
+    pub(super) fn number(&self) -> io::Result<u32> {
+        let (_, program) = self.programs.first().ok_or(io::ErrorKind::NotFound)?;
+        Ok(syscall::program_info(program.as_fd())?.id)
+    }
+
+    /// Returns whether the kernel answers about what was loaded with the rights held now. Before
+    /// Linux 5.19 it does so, and lets maps be read, with CAP_BPF only, unless
+    /// `kernel.unprivileged_bpf_disabled` is 0.
+    pub fn answers(&self) -> bool {
+        self.number().is_ok()
+    }
+
+    /// Returns how many instructions the verifier looked at for each program, where the kernel
+    /// tells (Linux 5.16 and newer).
+    pub fn verified_instructions(&self) -> Vec<(Program, Option<u32>)> {
+        let count = |descriptor: &OwnedFd| {
+            let info = syscall::program_info(descriptor.as_fd()).ok()?;
+            Some(info.verified_insns).filter(|&count| count > 0)
+        };
+        self.programs.iter().map(|(program, descriptor)| (*program, count(descriptor))).collect()
+    }
+}
+
+/// Returns whether a program was refused because it may not read kernel memory: lockdown forbids
+/// it, and then the kernel says that it has no such helper.
+fn is_ban_on_reads(error: &EbpfError) -> bool {
+    if !matches!(error, EbpfError::Load { .. }) {
+        return false;
+    }
+    let reason = Refusal::of(error).reason;
+    reason.contains("unknown func") || reason.contains("cannot use helper")
+}
+
+fn refusal(error: &EbpfError) -> String {
+    format!("the kernel does not let programs read its memory: {}", Refusal::of(error).reason)
+}
+
+/// The object's maps by name.
+type Maps = HashMap<String, Map>;
+
+/// Creates the maps and loads all programs.
+fn load_all(
+    options: &Options,
+    reads: &KernelReads,
+) -> Result<(Maps, Vec<(Program, OwnedFd)>), EbpfError> {
+    let object = create(options, reads)?;
+    let programs: Result<_, EbpfError> = object
+        .load_each()
+        .into_iter()
+        .map(|(program, result)| Ok((program, result.map_err(|e| explain_load(program, e))?)))
+        .collect();
+    Ok((object.into_maps(), programs?))
+}
+
+/// What the kernel said to each program.
+pub(crate) type LoadResults = Vec<(Program, Result<(), EbpfError>)>;
+
+/// Tries every program by itself, for the check command.
+///
+/// # Errors
+/// Returns an error if not even the maps can be made.
+pub fn try_each(options: &Options, reads: &KernelReads) -> Result<LoadResults, EbpfError> {
+    let tried = create(options, reads)?.load_each().into_iter();
+    Ok(tried
+        .map(|(program, result)| {
+            (program, result.map(drop).map_err(|error| explain_load(program, error)))
+        })
+        .collect())
+}
+
+fn create(options: &Options, reads: &KernelReads) -> Result<Object<Program>, EbpfError> {
+    let object = audit_object();
+    if object.is_empty() {
+        return Err(EbpfError::NotBuilt);
+    }
+    let endpoints = encode_endpoints(&options.endpoints)?;
+    let (may_read, offsets) = match reads {
+        KernelReads::Offsets(offsets) => (1u32, **offsets),
+        KernelReads::None => (0, Offsets::NONE),
+    };
+    let globals: [(&str, &[u8]); 6] = [
+        ("READ_KERNEL", may_read.as_bytes()),
+        ("OFFSETS", offsets.as_bytes()),
+        ("ENDPOINTS", endpoints.places.as_bytes()),
+        ("IPV4_ENDPOINTS", endpoints.ipv4.as_bytes()),
+        ("IPV6_ENDPOINTS", endpoints.ipv6.as_bytes()),
+        ("AYA_LOG_LEVEL", options.log_level.as_bytes()),
+    ];
+    Object::prepare(&object, &globals, &[(RECORDS, options.ring_bytes)]).map_err(explain_object)
+}
+
+/// The endpoints as the eBPF programs have them: those of IPv4 from the first place on, those of
+/// IPv6 from the last place back.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Endpoints {
+    places: [Endpoint; MAX_ENDPOINTS],
+    ipv4: u32,
+    ipv6: u32,
+}
+
+fn encode_endpoints(given: &[SocketAddr]) -> Result<Endpoints, EbpfError> {
+    if given.len() > MAX_ENDPOINTS {
+        return Err(EbpfError::TooManyEndpoints(given.len()));
+    }
+    // An IPv4-mapped one is the IPv4 one, as on the wire.
+    let of = |is_ipv4: bool| {
+        given
+            .iter()
+            .map(|address| (address.ip().to_canonical(), u32::from(address.port())))
+            .filter(move |(ip, _)| ip.is_ipv4() == is_ipv4)
+            .map(|(ip, port)| Endpoint { address: words(ip), port })
+    };
+    let mut endpoints = Endpoints::default();
+    for (place, endpoint) in endpoints.places.iter_mut().zip(of(true)) {
+        *place = endpoint;
+        endpoints.ipv4 += 1;
+    }
+    for (place, endpoint) in endpoints.places.iter_mut().rev().zip(of(false)) {
+        *place = endpoint;
+        endpoints.ipv6 += 1;
+    }
+    Ok(endpoints)
+}
+
+/// Returns an address as four words in memory order.
+fn words(ip: IpAddr) -> [u32; 4] {
+    let mut words = [0; 4];
+    match ip {
+        IpAddr::V4(ip) => words[0] = u32::from_ne_bytes(ip.octets()),
+        IpAddr::V6(ip) => words.as_mut_bytes().copy_from_slice(&ip.octets()),
+    }
+    words
+}
+
+fn explain_object(error: ObjectError) -> EbpfError {
+    let missing = Rights::read().missing();
+    if missing.is_empty() && is_denied(&error) {
+        EbpfError::Denied { what: "making maps", error: error.to_string() }
+    } else if missing.is_empty() {
+        EbpfError::Object(Box::new(error))
+    } else {
+        EbpfError::Rights { missing, error: error.to_string() }
+    }
+}
+
+/// `ENOTSUPP` of `include/linux/errno.h`, which no C library names: what remains of a failed
+/// just-in-time compilation (`bpf_prog_select_runtime`), after the verifier's approval.
+const ENOTSUPP: i32 = 524;
+
+/// Returns whether an error, or a cause of it, is EACCES. The kernel's own answer to a missing
+/// capability is EPERM.
+fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        let system = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        system == Some(libc::EACCES)
+    })
+}
+
+fn explain_load(program: Program, error: Refused) -> EbpfError {
+    if error.error.raw_os_error() == Some(ENOTSUPP) {
+        return EbpfError::Jit { program };
+    }
+    // The verifier's refusals are EACCES too, with its reasons.
+    if error.error.raw_os_error() == Some(libc::EACCES)
+        && error.log.trim().is_empty()
+        && Rights::read().missing().is_empty()
+    {
+        return EbpfError::Denied { what: "loading programs", error: error.error.to_string() };
+    }
+    let missing = Rights::read().missing();
+    let refused = EbpfError::Load { program, error };
+    if missing.is_empty() {
+        return refused;
+    }
+    // The verifier's output says nothing that the missing right does not.
+    let reason = Refusal::of(&refused).reason;
+    EbpfError::Rights { missing, error: format!("{}: {reason}", program.name()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_mapped_endpoint_is_the_ipv4_one() {
+        let plain = encode_endpoints(&["169.254.169.254:80".parse().unwrap()]).unwrap();
+        let mapped = encode_endpoints(&["[::ffff:169.254.169.254]:80".parse().unwrap()]).unwrap();
+        assert_eq!(plain, mapped);
+        assert_eq!(plain.places[0].address[0].to_ne_bytes(), [169, 254, 169, 254]);
+    }
+
+    #[test]
+    fn endpoints_of_ipv6_stand_at_the_end() {
+        let given = ["[fd00:ec2::254]:80", "10.0.0.1:80", "[fd00::1]:81", "10.0.0.2:82"]
+            .map(|address| address.parse().unwrap());
+        let Endpoints { places, ipv4, ipv6 } = encode_endpoints(&given).unwrap();
+        assert_eq!((ipv4, ipv6), (2, 2));
+        let ports = places.map(|endpoint| endpoint.port);
+        assert_eq!(ports, [80, 82, 0, 0, 0, 0, 81, 80]);
+        assert_eq!(places[7].address.as_bytes()[..4], [0xfd, 0, 0x0e, 0xc2]);
+    }
+
+    #[test]
+    fn a_refusal_after_the_verifier_s_approval_is_the_compiler_s() {
+        let error = io::Error::from_raw_os_error(524);
+        let log = "6158: (95) exit\nprocessed 6161 insns (limit 1000000)\n".to_owned();
+        let explained = explain_load(Program::Egress, Refused { error, log });
+        assert!(matches!(explained, EbpfError::Jit { program: Program::Egress }));
+        assert!(Refusal::of(&explained).reason.contains("just-in-time compiler"));
+    }
+
+    #[test]
+    fn a_permission_denied_at_the_first_map_is_a_security_module_s() {
+        let denied = |code| ObjectError::Call {
+            what: "loading its BTF",
+            error: io::Error::from_raw_os_error(code),
+        };
+        assert!(is_denied(&denied(libc::EACCES)));
+        assert!(!is_denied(&denied(libc::EPERM)));
+        let map = aya::maps::MapError::CreateError {
+            name: "RECORDS".to_owned(),
+            io_error: io::Error::from_raw_os_error(libc::EACCES),
+        };
+        assert!(is_denied(&ObjectError::Map(map)));
+    }
+
+    #[test]
+    fn a_ninth_endpoint_is_refused() {
+        let address: SocketAddr = "10.0.0.1:80".parse().unwrap();
+        assert!(encode_endpoints(&[address; 8]).is_ok());
+        assert!(matches!(encode_endpoints(&[address; 9]), Err(EbpfError::TooManyEndpoints(9))));
+    }
+}

@@ -1,0 +1,5 @@
+//! Text at the edge: bounds, terminals, addresses.
+
+pub(crate) mod bounded;
+pub(crate) mod socket_addr;
+pub(crate) mod terminal;

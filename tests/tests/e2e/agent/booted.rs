@@ -1,0 +1,136 @@
+//! The unit as it is handed out, installed in a machine that systemd has booted.
+
+use std::os::fd::AsRawFd;
+
+use imds_audit::simulator::Topology;
+use imds_audit_tests::TestNetwork;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use super::installed::{CONFIG, UNIT, accounted, events_in, runs};
+use super::rights::kept_by_an_agent;
+use super::*;
+use crate::SERVICE;
+
+const LOG: &str = "/var/log/imds-audit";
+const METRICS: &str = "127.0.0.1:9469";
+/// The processes of the unit.
+const PROCESSES: &str = "/sys/fs/cgroup/system.slice/imds-audit.service/cgroup.procs";
+
+/// The machine that the test runs on, with the agent installed.
+struct Machine {
+    stage: TestNetwork,
+}
+
+impl Machine {
+    /// Puts the program, its configuration and its unit where a package has them, gives the log a
+    /// small disk of its own, and has the agent started now and at each boot.
+    fn install() -> Option<Self> {
+        let program = program().filter(|_| root())?;
+        let first = fs::read_to_string("/proc/1/comm").unwrap();
+        assert_eq!(first, "systemd\n", "only a machine of cargo xtask vm --systemd is for this");
+        fs::copy(program, "/usr/bin/imds-audit").unwrap();
+        fs::create_dir_all("/etc/imds-audit").unwrap();
+        fs::write("/etc/imds-audit/imds-audit.toml", CONFIG).unwrap();
+        fs::write("/etc/systemd/system/imds-audit.service", UNIT).unwrap();
+        fs::create_dir_all(LOG).unwrap();
+        mount(c"tmpfs", LOG, c"tmpfs", MountFlags::empty(), Some(c"size=1m,mode=750")).unwrap();
+        let machine = Self { stage: TestNetwork::new(Topology::Direct, None) };
+        machine.systemctl(&["daemon-reload"]);
+        machine.systemctl(&["enable", "--now", "imds-audit.service"]);
+        Some(machine)
+    }
+
+    fn systemctl(&self, arguments: &[&str]) {
+        let output = Command::new("systemctl").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let page = get(METRICS.parse().unwrap(), "/metrics");
+        let of_name = page.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        of_name.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+    }
+
+    /// Waits until an agent serves metrics, which it does once it is attached.
+    fn wait_until_ready(&self) {
+        let address = METRICS.parse::<SocketAddr>().unwrap();
+        let is_ready = || TcpStream::connect(address).ok().map(drop);
+        assert!(until(is_ready).is_some(), "it is not ready");
+    }
+
+    /// Asks so often, and waits until the agent has counted so many.
+    fn ask(&self, count: usize, counted: u64) {
+        let steps = std::iter::repeat_n(["send", GET_V1, "receive"], count).flatten();
+        let steps: Vec<_> = ["connect", SERVICE].into_iter().chain(steps).collect();
+        self.stage.run_well(CLIENT, &steps);
+        let seen = || (self.metric("imds_audit_requests_total") >= counted).then_some(());
+        assert!(until(seen).is_some(), "{counted} did not come");
+    }
+
+    /// The capabilities of the agent's main thread.
+    fn capabilities(&self) -> u64 {
+        let processes = fs::read_to_string(PROCESSES).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", processes.trim())).unwrap();
+        let held = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+        u64::from_str_radix(held.trim(), 16).unwrap()
+    }
+
+    /// Has the log's disk turn read-only for 20 requests: a file that is open for writing keeps a
+    /// mount from it, so it is covered by one that is.
+    fn turn_read_only(&self, counted: u64) {
+        let lost = || self.metric("imds_audit_output_lost_lines_total");
+        let before = lost();
+        let below = fs::File::open(LOG).unwrap();
+        mount(c"tmpfs", LOG, c"tmpfs", MountFlags::RDONLY, None).unwrap();
+        // What was written stays in a copy; the agent finds that its file has gone, and cannot make
+        // another. (One that was only moved it would go on writing to.)
+        let folder = PathBuf::from(format!("/proc/self/fd/{}", below.as_raw_fd()));
+        fs::copy(folder.join("events.jsonl"), folder.join("older-events")).unwrap();
+        fs::remove_file(folder.join("events.jsonl")).unwrap();
+        drop(below);
+        self.ask(20, counted);
+        assert!(until(|| (lost() >= before + 20).then_some(())).is_some(), "{} lost", lost());
+        unmount(LOG, UnmountFlags::DETACH).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "it installs the agent in the machine: cargo xtask vm --systemd"]
+fn the_installed_unit_accounts_for_every_request_under_faults() {
+    let Some(machine) = Machine::install() else { return };
+    let log = Path::new(LOG);
+    machine.wait_until_ready();
+    machine.ask(10, 10);
+    // A foreign logrotate, with the unit's own reload.
+    fs::rename(log.join("events.jsonl"), log.join("old-events")).unwrap();
+    machine.systemctl(&["reload", "imds-audit.service"]);
+    machine.ask(5, 15);
+    // A full disk.
+    fs::write(log.join("ballast"), vec![0; 2 << 20]).unwrap_err();
+    machine.ask(20, 35);
+    fs::remove_file(log.join("ballast")).unwrap();
+    machine.ask(5, 40);
+    assert_eq!(machine.capabilities(), kept_by_an_agent());
+    machine.turn_read_only(60);
+    machine.ask(10, 70);
+    // Everything of this run is written or reported before it is killed.
+    let is_complete = || {
+        let events = events_in(log);
+        (accounted(&events, &runs(&events)[0]) == 70).then_some(())
+    };
+    assert!(until(is_complete).is_some(), "{:#?}", events_in(log));
+    machine.systemctl(&["kill", "--signal=KILL", "imds-audit.service"]);
+    let is_again = || (runs(&events_in(log)).len() == 2).then_some(());
+    assert!(until(is_again).is_some(), "systemd does not start it again");
+    machine.wait_until_ready();
+    machine.ask(7, 7);
+    machine.systemctl(&["stop", "imds-audit.service"]);
+    let events = events_in(log);
+    let runs = runs(&events);
+    assert_eq!((accounted(&events, &runs[0]), accounted(&events, &runs[1])), (70, 7));
+    let tally: Vec<_> = events.iter().filter(|event| event["kind"] == "tally").collect();
+    assert_eq!((tally.len(), &tally[0]["totals"]["requests"]), (1, &7.into()), "{tally:#?}");
+    assert_eq!((&tally[0]["run"], count(&events, "stop")), (&runs[1], 1));
+}

@@ -1,0 +1,396 @@
+//! Causes met in the field, each by the script or the request that shows it.
+
+use imds_audit::simulator::{HopLimit, HttpTokens, Status, TokenMode, Topology};
+use imds_audit_tests::{Cgroup, Comparison, TestBed, TestNetwork, node_modules, skip, until};
+use serde_json::Value;
+
+const TOKEN: &str = "http://169.254.169.254/latest/api/token";
+const TTL: &str = "-H 'X-aws-ec2-metadata-token-ttl-seconds: 60'";
+const READ: &str = "curl -s http://169.254.169.254/latest/meta-data/instance-id";
+
+/// The requests of a script, and what is advised on the last one.
+struct Case {
+    script: String,
+    mode: TokenMode,
+    classes: &'static [&'static str],
+    cause: &'static str,
+    reason: &'static str,
+    /// A part of the command; none where there is no command.
+    command: Option<&'static str>,
+}
+
+fn case(script: String, classes: &'static [&'static str], cause: &'static str) -> Case {
+    Case { script, mode: TokenMode::Normal, classes, cause, reason: "", command: None }
+}
+
+/// Raises the hop limit by one over what the service's own network needs.
+const RAISE: &str = "aws ec2 modify-instance-metadata-options --instance-id INSTANCE_ID \
+                     --http-put-response-hop-limit 2";
+
+/// Runs the script of a case; `None` where the host does not allow the audit.
+fn run(case: &Case) -> Option<Comparison> {
+    // The advice depends on the hop limits that were seen, and an audit of the metadata address sees
+    // those of other tests too.
+    let (scene, address) = TestBed::alone("json", &[])?;
+    scene.service.set_mode(case.mode);
+    let script = case.script.replace("169.254.169.254", &address);
+    let script = format!("scene={}; {script}; true", scene.network.client_inode());
+    scene.run_well("bash", &["-c", &script]);
+    Some(scene.finish())
+}
+
+fn assert_told(cases: &[Case]) {
+    for case in cases {
+        let Some(findings) = run(case) else { return };
+        let classes: Vec<_> = findings.verdicts().iter().map(|(class, _)| *class).collect();
+        assert_eq!(classes, case.classes, "{}", case.script);
+        let advice = &findings.exchanges.last().unwrap().event["advice"];
+        assert_eq!(advice["cause"], case.cause, "{}: {advice:#}", case.script);
+        let reason = advice["reason"].as_str().unwrap();
+        assert!(reason.contains(case.reason), "{}: {reason}", case.script);
+        match (case.command, advice["command"].as_str()) {
+            (None, None) => {}
+            (Some(RAISE), Some(command)) => assert_eq!(command, RAISE),
+            (Some(part), Some(command)) => assert!(command.contains(part), "{command}"),
+            (_, found) => panic!("{}: {found:?}", case.script),
+        }
+    }
+}
+
+#[test]
+fn a_token_request_in_a_subshell_explains_the_reads_of_its_script() {
+    let put = format!("curl -s -f -X PUT {TTL} {TOKEN}");
+    let refused = |script| Case {
+        mode: TokenMode::Status(Status::Forbidden),
+        reason: "is refused (forbidden) and falls back",
+        ..case(script, &["v2-token", "v1"], "refused")
+    };
+    assert_told(&[
+        refused(format!("T=$({put} | tr -d x); {READ}")),
+        refused(format!("t() {{ {put}; }}; T=$(t) || {READ}")),
+        refused(format!("( {put} ); {READ}")),
+        Case {
+            command: Some("X-aws-ec2-metadata-token: $TOKEN"),
+            ..case(format!("T=$({put} | tr -d x); {READ}"), &["v2-token", "v1"], "unused")
+        },
+        Case {
+            mode: TokenMode::NoAnswer,
+            command: Some(RAISE),
+            ..case(format!("T=$({put} -m 1 | tr -d x); {READ}"), &["v2-token", "v1"], "unanswered")
+        },
+    ]);
+}
+
+#[test]
+fn a_token_that_another_script_fetches_explains_the_reads_of_the_one_that_called_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = |name: &str, code: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, code).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    // Its arguments are the options and the address of the service.
+    let fetch = script("token.sh", "curl -s -X PUT \"$@\" || true\n");
+    let read = script("main.sh", "T=$(bash \"$1\" \"${@:3}\")\ncurl -s \"$2\"\ntrue\n");
+    let url = "http://169.254.169.254/latest/meta-data/instance-id";
+    let script = format!("bash {read} {fetch} {url} {TTL} {TOKEN}");
+    assert_told(&[Case {
+        command: Some("X-aws-ec2-metadata-token: $TOKEN"),
+        ..case(script, &["v2-token", "v1"], "unused")
+    }]);
+}
+
+#[test]
+fn a_script_is_not_explained_by_another_in_the_same_interpreter() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, code: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("import sys, urllib.request as u\n{code}\n")).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let asks = write(
+        "v2.py",
+        "r = u.Request(sys.argv[1] + '/latest/api/token', method='PUT', \
+         headers={'X-aws-ec2-metadata-token-ttl-seconds': '60'})\nu.urlopen(r).read()",
+    );
+    let reads = write("v1.py", "u.urlopen(sys.argv[1] + '/latest/meta-data/instance-id').read()");
+    let service = "http://169.254.169.254";
+    let script = format!("python3 {asks} {service}; python3 {reads} {service}");
+    assert_told(&[Case {
+        reason: "never asks for a token",
+        command: Some("X-aws-ec2-metadata-token: $TOKEN"),
+        ..case(script, &["v2-token", "v1"], "never-asks")
+    }]);
+}
+
+#[test]
+fn a_header_with_a_mistake_is_named_and_not_repeated() {
+    let read = |header: &str| format!("{READ} -H {header}");
+    let named = |header, reason| Case {
+        reason,
+        command: Some("-H \"X-aws-ec2-metadata-token: $TOKEN\""),
+        ..case(read(header), &["v1"], "wrong-header")
+    };
+    let cases = [
+        named("'X-aws-metadata-token: t'", "'X-aws-metadata-token'"),
+        named("'aws-ec2-metadata-token: t'", "'aws-ec2-metadata-token'"),
+        named("'X-aws-ec2-metadata-token-ttl-seconds: t'", "a token's lifetime"),
+        named("'X-aws-ec2-metadata-token : t'", "'X-aws-ec2-metadata-token '"),
+        named("'X-aws-ec2-metadata-token t'", "without a colon"),
+        named("'\"X-aws-ec2-metadata-token:' -s", "the shell splits it"),
+    ];
+    assert_told(&cases);
+    let Some(findings) = run(&cases[0]) else { return };
+    let command = findings.exchanges[0].event["advice"]["command"].as_str().unwrap();
+    assert!(!command.contains("X-aws-metadata-token"), "{command}");
+}
+
+#[test]
+fn the_fault_of_a_token_request_is_named() {
+    let put = |options: &str, path: &str| {
+        format!("curl -s -X PUT {options} http://169.254.169.254{path}")
+    };
+    let refused = |script: String, reason| Case {
+        reason,
+        command: Some("TOKEN=$(curl -sf -X PUT"),
+        ..case(script, &["v2-token"], "refused")
+    };
+    let token = "/latest/api/token";
+    let forwarded = put(&format!("{TTL} -H 'X-Forwarded-For: 10.0.0.9'"), token);
+    assert_told(&[
+        Case { command: None, ..refused(forwarded, "carries X-Forwarded-For") },
+        refused(put(TTL, "/latest/api/token/"), "ends in a slash"),
+        refused(put(TTL, "/2021-03-23/api/token"), "a date in the place of latest"),
+        refused(put("", token), "has no header X-aws-ec2-metadata-token-ttl-seconds"),
+        refused(
+            put("-H 'X-aws-ec2-metadata-token-ttl-seconds: 99999'", token),
+            "not between 1 and 21600",
+        ),
+        Case {
+            reason: "its method is not PUT",
+            command: Some("TOKEN=$(curl -sf -X PUT"),
+            ..case(format!("curl -s {TTL} {TOKEN}"), &["v1"], "refused")
+        },
+    ]);
+}
+
+#[test]
+fn a_probe_of_another_cloud_and_an_unsafe_argument_get_no_such_command() {
+    let write = "curl -s -w '%output{/tmp/imds-audit-x}' http://169.254.169.254/latest/meta-data/";
+    assert_told(&[
+        case(
+            "curl -s -H 'Metadata-Flavor: Google' http://169.254.169.254/".to_owned(),
+            &["v1"],
+            "other-cloud-probe",
+        ),
+        Case {
+            command: Some("&& curl -s -H \"X-aws-ec2-metadata-token: $TOKEN\" http://"),
+            ..case(write.to_owned(), &["v1"], "never-asks")
+        },
+    ]);
+}
+
+/// Asks without a token, and again with one when that is rejected, in one process.
+pub(super) const V1_FIRST: &str = "
+import urllib.error, urllib.request
+def ask(path, method='GET', headers={}):
+    request = urllib.request.Request('http://169.254.169.254' + path, method=method, headers=headers)
+    return urllib.request.urlopen(request).read()
+path = '/latest/meta-data/instance-id'
+try:
+    ask(path)
+except urllib.error.HTTPError:
+    token = ask('/latest/api/token', 'PUT', {'X-aws-ec2-metadata-token-ttl-seconds': '60'})
+    ask(path, headers={'X-aws-ec2-metadata-token': token.decode()})
+";
+
+#[test]
+fn a_client_that_asks_for_a_token_only_after_a_rejection_prefers_imdsv1() {
+    // Row 9, as seen: a process of Python, and a script with curl.
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("first.py");
+    std::fs::write(&script, V1_FIRST).unwrap();
+    let by_shell = format!(
+        "{READ} -f || {{ T=$(curl -s -X PUT {TTL} {TOKEN}); {READ} -H \"X-aws-ec2-metadata-token: $T\"; }}"
+    );
+    for script in [format!("python3 {}", script.display()), by_shell] {
+        let Some(scene) = TestBed::with_tokens_required() else { return };
+        let script = format!("scene={}; {script}; true", scene.network.client_inode());
+        scene.run_well("bash", &["-c", &script]);
+        let findings = scene.finish();
+        let expected = [("v1", "rejected"), ("v2-token", "served"), ("v2", "served")];
+        assert_eq!(findings.verdicts(), expected, "{script}");
+        let advice = &findings.exchanges[2].event["advice"];
+        assert_eq!(advice["cause"], "prefers-v1", "{script}: {advice:#}");
+        let reason = advice["reason"].as_str().unwrap();
+        assert!(reason.contains("goes on working when IMDSv2 is enforced"), "{reason}");
+    }
+    // By its version.
+    assert_told(&[Case {
+        reason: "uses IMDSv1 until then",
+        ..case(format!("{READ} -A amazon-ssm-agent/2.3.814.0"), &["v1"], "prefers-v1")
+    }]);
+}
+
+#[test]
+fn a_token_request_without_an_answer_is_explained_where_nothing_follows_it() {
+    // Row 10: a client that speaks IMDSv2 only, and one that a setting forbids to fall back.
+    for agent in ["aws-sdk-rust/1.7.0", "Boto3/1.44.5"] {
+        let put = format!("curl -s -m 1 -A {agent} -X PUT {TTL} {TOKEN}");
+        assert_told(&[Case {
+            mode: TokenMode::NoAnswer,
+            reason: "asks for a token, gets no answer",
+            command: Some(RAISE),
+            ..case(put, &["v2-token"], "unanswered")
+        }]);
+    }
+}
+
+#[test]
+fn a_call_that_sends_no_token_in_any_version_is_named() {
+    // Row 11.
+    let Some(modules) = node_modules() else { return };
+    let Some(scene) = TestBed::new() else { return };
+    let call = "new (require('aws-sdk').MetadataService)().request(\
+                '/latest/meta-data/instance-id', error => { if (error) throw error; })";
+    let caller =
+        scene.start_command(scene.command("node").env("NODE_PATH", modules).args(["-e", call]));
+    let caller = caller.wait();
+    assert!(caller.status.success(), "{caller:?}");
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), [("v1", "served")]);
+    let advice = &findings.exchanges[0].event["advice"];
+    let reason = advice["reason"].as_str().unwrap();
+    assert!(reason.contains("MetadataService.request(), which sends none"), "{advice:#}");
+}
+
+#[test]
+fn a_container_that_is_further_away_needs_more_than_what_reached_the_other() {
+    // Row 14: a token reached one network with one hop left; this one gets none.
+    let Some((scene, address)) = TestBed::alone("json", &[]) else { return };
+    scene.service.set_hop_limit(HopLimit::try_from(1).unwrap());
+    let put =
+        |address: &str| format!("curl -s -m 1 -X PUT {TTL} http://{address}/latest/api/token");
+    scene.run_well("sh", &["-c", &put(&address)]);
+    let further = TestNetwork::new(Topology::Direct, Some(address.parse().unwrap()));
+    further.service.set_mode(TokenMode::NoAnswer);
+    let read = format!("curl -s http://{address}/latest/meta-data/instance-id");
+    further.run_well("sh", &["-c", &format!("{}; {read}", put(&address))]);
+    let is_further = |event: &&Value| {
+        event["imds"]["class"] == "v1"
+            && event["network"]["netns"].as_u64() == Some(further.network.client_inode())
+    };
+    let found = until(|| scene.audit.events().iter().find(is_further).cloned());
+    let advice = &found.unwrap()["advice"];
+    let command = advice["command"].as_str().unwrap();
+    assert!(command.ends_with("--http-put-response-hop-limit 3"), "{advice:#}");
+    scene.finish();
+}
+
+#[test]
+fn a_forwarded_request_counts_once_and_its_relay_is_not_to_change() {
+    // Row 15: the relay adds the header, as kube2iam does; both requests are audited.
+    let port = imds_audit_tests::own_port();
+    let relay = format!("127.0.0.1:{port}");
+    let endpoints = ["--endpoint", "169.254.169.254:80", "--endpoint", &relay];
+    let Some(scene) = TestBed::with(&endpoints, Topology::Direct) else { return };
+    let code = format!(
+        "import http.server, urllib.request\n\
+         class Relay(http.server.BaseHTTPRequestHandler):\n\
+         \x20   protocol_version = 'HTTP/1.1'\n\
+         \x20   def log_message(self, *_): pass\n\
+         \x20   def do_GET(self):\n\
+         \x20       headers = {{'X-Forwarded-For': self.client_address[0]}}\n\
+         \x20       request = urllib.request.Request('http://169.254.169.254' + self.path, headers=headers)\n\
+         \x20       body = urllib.request.urlopen(request).read()\n\
+         \x20       self.send_response(200)\n\
+         \x20       self.send_header('Content-Length', str(len(body)))\n\
+         \x20       self.end_headers()\n\
+         \x20       self.wfile.write(body)\n\
+         server = http.server.HTTPServer(('127.0.0.1', {port}), Relay)\n\
+         print('listens', flush=True)\n\
+         server.handle_request()\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("relay.py");
+    std::fs::write(&script, code).unwrap();
+    let script = format!(
+        "python3 {} & curl -s --retry 60 --retry-connrefused --retry-delay 1 \
+         http://{relay}/latest/meta-data/instance-id; wait",
+        script.display()
+    );
+    let caller = scene.run_well("bash", &["-c", &script]);
+    assert!(caller.stdout.contains("i-0123456789abcdef0"), "{caller:?}");
+    let is_complete =
+        || scene.events().iter().filter(|event| event["kind"] == "request").count() == 2;
+    assert!(until(|| is_complete().then_some(())).is_some(), "{:#?}", scene.events());
+    let namespace = scene.network.client_inode();
+    let report = scene.audit.stop();
+    let events = report.events();
+    // The original may have been written before it is known that it is repeated.
+    let is_own = |event: &&Value| {
+        event["kind"] == "request" && event["network"]["netns"].as_u64() == Some(namespace)
+    };
+    let requests: Vec<_> = events.iter().filter(is_own).collect();
+    let (repetitions, originals): (Vec<&Value>, Vec<_>) =
+        requests.into_iter().partition(|event| event["relay"] == "repetition");
+    let ([repetition], [original]) = (&repetitions[..], &originals[..]) else {
+        panic!("{events:#?}")
+    };
+    assert_eq!(repetition["http"]["forwarded_for"], "127.0.0.1");
+    assert!(repetition["advice"].is_null(), "{repetition:#}");
+    assert_eq!(original["process"]["name"], "curl");
+    assert_eq!(original["advice"]["cause"], "never-asks", "{original:#}");
+}
+
+#[test]
+fn a_placeholder_that_the_service_rejects_is_no_token_used_across_containers() {
+    // Row 16: fluent-bit probes so.
+    let Some((scene, address)) = TestBed::alone("json", &[]) else { return };
+    scene.service.set_http_tokens(HttpTokens::Required);
+    let unique = format!("{:016x}", scene.network.client_inode());
+    let probe = format!(
+        "read line; curl -s -o /dev/null -H 'X-aws-ec2-metadata-token: INVALID' \
+         http://{address}/latest/meta-data/"
+    );
+    for digit in ["a", "b"] {
+        let id = format!("{}{unique}", digit.repeat(48));
+        let slice = format!("imds-audit-{digit}{unique}.slice");
+        let Some(group) = Cgroup::create(&slice, &format!("docker-{id}.scope")) else {
+            return skip("there is no hierarchy of control groups of version 2 to write to");
+        };
+        let running = scene.start("sh", &["-c", &probe]);
+        group.adopt(running.pid());
+        let caller = running.wait();
+        assert!(caller.status.success(), "{caller:?}");
+    }
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), [("v2", "rejected"), ("v2", "rejected")]);
+    let summary = &findings.report.stderr;
+    assert!(!summary.contains("containers") && !summary.contains("several processes"), "{summary}");
+}
+
+#[test]
+fn a_sticky_sdk_is_to_be_started_again_and_a_split_header_is_named() {
+    // Row 18: the C++ SDK stays with IMDSv1 once its token request failed.
+    let agent = "-A aws-sdk-cpp/1.11.100";
+    let Some(scene) = TestBed::new() else { return };
+    scene.service.set_mode(TokenMode::Status(Status::Forbidden));
+    let url = "http://169.254.169.254/latest";
+    let one = format!(
+        "curl -s {agent} -X PUT {TTL} {url}/api/token --next -s {agent} {url}/meta-data/instance-id"
+    );
+    scene.run_well("sh", &["-c", &one]);
+    let findings = scene.finish();
+    assert_eq!(findings.verdicts(), [("v2-token", "forbidden"), ("v1", "served")]);
+    let text = findings.exchanges[1].event["advice"]["text"].as_str().unwrap();
+    assert!(text.contains("then start it again: it stays with IMDSv1 since its token"), "{text}");
+    // Row 17, without any quotes in the variable.
+    let header =
+        "O='-H X-aws-ec2-metadata-token: AQAEAABBBBCCCCDDDDEEEEFFFFGGGGHHHHIIIIJJJJKKKK=='";
+    assert_told(&[Case {
+        reason: "the shell splits it",
+        command: Some("X-aws-ec2-metadata-token: $TOKEN"),
+        ..case(format!("{header}; {READ} $O"), &["v1"], "wrong-header")
+    }]);
+}

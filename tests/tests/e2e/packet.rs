@@ -1,0 +1,134 @@
+//! The packet source: a socket in the callers' own network namespace, in place of eBPF programs.
+
+mod agent;
+mod interfaces;
+mod loss;
+mod owners;
+mod tags;
+
+use std::fs;
+use std::process::Command;
+
+use imds_audit::simulator::SERVICE_V4;
+use imds_audit_tests::sandbox::with_rights;
+use imds_audit_tests::{Setup, TestBed, program, root, text};
+use rustix::thread::CapabilitySet;
+use serde_json::Value;
+
+use super::{CLIENT, GET_V1, GET_V2, PUT, SERVICE};
+
+/// The kernel's setting of how much memory the filter and the options of a socket may take.
+const FILTER_ROOM: &str = "/proc/sys/net/core/optmem_max";
+
+/// What a container's root has by default, the right to open packet sockets among it.
+const OF_A_CONTAINER: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::NET_RAW);
+
+/// Gives the class and the outcome of each request that was reported, in their order.
+fn verdicts(events: &[Value]) -> Vec<[&str; 2]> {
+    let mut requests: Vec<_> = events.iter().filter(|event| event["kind"] == "request").collect();
+    requests.sort_by_key(|event| text(event, "/time"));
+    requests
+        .iter()
+        .map(|event| ["/imds/class", "/imds/outcome"].map(|at| text(event, at)))
+        .collect()
+}
+
+#[test]
+fn requests_are_reported_with_their_process_and_the_source() {
+    let Some(scene) = TestBed::by_packets(&[]) else { return };
+    let start = scene.audit.events().into_iter().find(|event| event["kind"] == "start").unwrap();
+    let fallbacks = start["fallbacks"].as_array().unwrap();
+    let is_short = fallbacks.iter().any(|fallback| fallback["name"] == "status-lines-only");
+    // The default before Linux 6.8, and since; between them it depends on the endpoints.
+    let room: u32 = fs::read_to_string(FILTER_ROOM).unwrap().trim().parse().unwrap();
+    if room <= 20 << 10 || room >= 128 << 10 {
+        assert_eq!(is_short, room <= 20 << 10, "{FILTER_ROOM} is {room}: {start:#}");
+    }
+    check(scene, "packet");
+}
+
+#[test]
+fn without_the_right_to_load_programs_packets_are_read_and_the_start_says_so() {
+    let setup = Setup::default();
+    let scene = TestBed::in_the_clients_network(setup, |command| {
+        with_rights(command, OF_A_CONTAINER.union(CapabilitySet::SYS_PTRACE));
+    });
+    let Some(scene) = scene else { return };
+    let start = scene.audit.events().into_iter().find(|event| event["kind"] == "start").unwrap();
+    assert_eq!(start["programs"], serde_json::json!(["packet-socket"]));
+    let fallbacks = start["fallbacks"].as_array().unwrap();
+    let reason = |name: &str| {
+        let fallback = fallbacks.iter().find(|fallback| fallback["name"] == name);
+        text(fallback.unwrap_or_else(|| panic!("{start:#}")), "/reason").to_owned()
+    };
+    assert!(reason("no-ebpf").contains("CAP_BPF"), "{start:#}");
+    reason("own-network-only");
+    check(scene, "packet");
+}
+
+fn check(scene: TestBed, source: &str) {
+    let steps = ["tell", "connect", SERVICE];
+    let ask = ["send", PUT, "receive", "send", GET_V2, "receive", "send", GET_V1, "receive"];
+    // It lives until its requests are reported: one that ends earlier may not be found.
+    let caller = scene.start(CLIENT, &[&steps[..], &ask, &["stdin"]].concat());
+    let reported = || {
+        let events = scene.audit.events();
+        let requests = events.iter().filter(|event| event["kind"] == "request").count();
+        (requests == 3).then_some(())
+    };
+    assert!(imds_audit_tests::until(reported).is_some(), "{:#?}", scene.audit.events());
+    let caller = caller.wait();
+    assert!(caller.status.success(), "{caller:?}");
+    let said: Value = serde_json::from_str(caller.stdout.lines().next().unwrap()).unwrap();
+    let findings = scene.finish();
+    let served = [("v2-token", "served"), ("v2", "served"), ("v1", "served")];
+    assert_eq!(findings.verdicts(), served);
+    for exchange in &findings.exchanges {
+        assert_eq!(exchange.event["source"], source, "{exchange:#?}");
+        let process = &exchange.event["process"];
+        assert_eq!(process["attribution"], "socket-owner", "{process:#}");
+        for key in ["pid", "args"] {
+            assert_eq!(process[key], said[key], "{process:#}");
+        }
+        assert_eq!(process["ancestors"][0]["pid"], said["parent"], "{process:#}");
+    }
+}
+
+#[test]
+fn without_the_right_to_open_packet_sockets_it_says_what_to_ask_for() {
+    let Some(program) = program().filter(|_| root()) else { return };
+    for (source, sentences) in [
+        ("packet", &["CAP_NET_RAW is missing", "--cap-add NET_RAW"][..]),
+        ("auto", &["CAP_NET_RAW is missing", "CAP_BPF"]),
+    ] {
+        let mut command = Command::new(&program);
+        command.args(["run", "--duration", "1s", "--source", source]);
+        with_rights(&mut command, CapabilitySet::CHOWN);
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{stderr}");
+        for sentence in sentences {
+            assert!(stderr.contains(sentence), "{sentence}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_check_says_that_packets_take_the_place_of_programs() {
+    let Some(program) = program().filter(|_| root()) else { return };
+    let mut command = Command::new(&program);
+    command.args(["check", "--json"]);
+    with_rights(&mut command, OF_A_CONTAINER);
+    let output = command.output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    assert_eq!(report["verdict"], "partial");
+    let items = report["items"].as_array().unwrap();
+    let item = items.iter().find(|item| item["name"] == "packet-source").unwrap();
+    assert_eq!(item["status"], "degraded", "{item:#}");
+    assert!(text(item, "/consequence").contains("this network namespace only"), "{item:#}");
+}
