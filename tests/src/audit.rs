@@ -1,6 +1,6 @@
 //! The program under test, running.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::audit_slots::AuditSlot;
 use super::prerequisites::program;
-use super::wait::{until, until_exit};
+use super::wait::{until, until_exit, written_so_far};
 
 /// The program, auditing. Killed when dropped.
 #[derive(Debug)]
@@ -127,12 +127,12 @@ impl Audit {
 
     /// Reads the events that it wrote so far.
     pub fn events(&self) -> Vec<Value> {
-        events(&read(&self.output))
+        events(&written_so_far(&self.output))
     }
 
     /// Reads the lines that it wrote so far.
     pub fn lines(&self) -> Vec<String> {
-        whole_lines(&read(&self.output)).map(str::to_owned).collect()
+        whole_lines(&written_so_far(&self.output)).map(str::to_owned).collect()
     }
 
     /// Sends it a signal.
@@ -149,10 +149,10 @@ impl Audit {
     /// Waits until it ends.
     pub fn wait(mut self) -> Report {
         let status = until_exit(&mut self.child);
-        let file = |name: &str| read(&self.folder.path().join(name));
+        let file = |name: &str| written_so_far(&self.folder.path().join(name));
         Report {
             status: status.unwrap_or_else(|| panic!("it does not end: {}", file("stderr"))),
-            output: read(&self.output),
+            output: written_so_far(&self.output),
             stdout: file("stdout"),
             stderr: file("stderr"),
         }
@@ -168,7 +168,7 @@ impl Audit {
             started,
             Some(true),
             "it does not start: {}",
-            read(&self.folder.path().join("stderr"))
+            written_so_far(&self.folder.path().join("stderr"))
         );
     }
 }
@@ -189,11 +189,6 @@ fn spawn(command: &mut Command, folder: &Path) -> Child {
 /// Gives the kinds of events, in order.
 pub fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["kind"].as_str().unwrap()).collect()
-}
-
-/// Reads a file that may not be there yet.
-fn read(path: &Path) -> String {
-    fs::read(path).map(|bytes| String::from_utf8(bytes).unwrap()).unwrap_or_default()
 }
 
 /// Gives the lines of a file that may be being written to.

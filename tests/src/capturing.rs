@@ -1,6 +1,6 @@
 //! `imds-audit capture`, running.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::audit_slots::AuditSlot;
 use super::prerequisites::program;
-use super::wait::{until, until_exit};
+use super::wait::{until, until_exit, written_so_far};
 
 /// The program, capturing. Killed when dropped.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Capturing {
 
     /// Gives what it said on standard error so far.
     pub fn said(&self) -> String {
-        fs::read_to_string(self.folder.path().join("stderr")).unwrap()
+        written_so_far(&self.folder.path().join("stderr"))
     }
 
     /// Ends it as the user does, and gives its folder and what it said.

@@ -19,7 +19,7 @@ pub(crate) enum ResponseReads {
     /// They did: a response that was sent has been seen.
     All,
     /// They did not: a response may have found nobody, and the audit may have ended while it was
-    /// still waiting for it.
+    /// still waiting for it. Or a response may be one that the audit's source cannot see.
     Unknown,
 }
 
@@ -144,6 +144,7 @@ fn join(entries: Vec<Entry>, events: Vec<(RequestEvent, Value)>) -> Vec<Exchange
     for (source, (entries, mut events)) in connections {
         // A request whose process is still being looked up comes later in the file.
         events.sort_by_key(|(request, _)| request.time);
+        order_within_packets(&entries, &mut events);
         let count = (entries.len(), events.len());
         let requests: Vec<_> = events.iter().map(|(event, _)| (&event.imds, &event.http)).collect();
         assert_eq!(count.0, count.1, "from {source}: {entries:#?} but {requests:#?}");
@@ -156,6 +157,25 @@ fn join(entries: Vec<Entry>, events: Vec<(RequestEvent, Value)>) -> Vec<Exchange
     }
     exchanges.sort_by_key(|exchange| exchange.entry.sequence);
     exchanges
+}
+
+/// Brings events of one time, whose requests came in one packet, into the order of their requests.
+fn order_within_packets(entries: &[Entry], events: &mut [(RequestEvent, Value)]) {
+    for (place, entry) in entries.iter().enumerate() {
+        let Some((first, later)) = events.get_mut(place..).and_then(|rest| rest.split_first_mut())
+        else {
+            return;
+        };
+        let is_of_entry = |request: &RequestEvent| {
+            let target = request.http.as_ref().map(|http| &http.path);
+            request.time == first.0.time && target == Some(&entry.target)
+        };
+        if !is_of_entry(&first.0)
+            && let Some(found) = later.iter_mut().find(|(request, _)| is_of_entry(request))
+        {
+            std::mem::swap(first, found);
+        }
+    }
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {

@@ -70,4 +70,4 @@ pub use rehearsal::{Rehearsal, Rehearsed};
 pub use systemd::Systemd;
 pub use test_network::TestNetwork;
 pub use testbed::{TestBed, own_port};
-pub use wait::{TIMEOUT, is_asleep, until, until_exit};
+pub use wait::{TIMEOUT, is_asleep, until, until_exit, written_so_far};

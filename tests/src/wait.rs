@@ -1,6 +1,7 @@
 //! Bounded waits.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -28,6 +29,17 @@ pub fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
 /// Waits until a process has ended, or gives up after [`TIMEOUT`].
 pub fn until_exit(child: &mut Child) -> Option<ExitStatus> {
     until(|| child.try_wait().unwrap())
+}
+
+/// Gives what was written so far to a text file that somebody may be writing to, without a character
+/// of which only the beginning is there; nothing of a file that is not there.
+pub fn written_so_far(path: &Path) -> String {
+    let mut bytes = fs::read(path).unwrap_or_default();
+    if let Err(error) = str::from_utf8(&bytes) {
+        assert!(error.error_len().is_none(), "{}: {error}", path.display());
+        bytes.truncate(error.valid_up_to());
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 /// Says whether a process waits for something, as the program does when it has no more to do.

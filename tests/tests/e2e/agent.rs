@@ -123,10 +123,21 @@ impl Agent {
         of_name.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
     }
 
+    /// Waits until a metric's sum is as wanted: what the agent writes, it writes in its own time.
+    fn wait_for_metric(&self, name: &str, is_wanted: impl Fn(u64) -> bool) {
+        let seen = until(|| is_wanted(self.metric(name)).then_some(()));
+        assert!(seen.is_some(), "{name}: {}", self.scrape());
+    }
+
+    /// Waits until it has said something on standard error, which it writes in its own time.
+    fn wait_to_say(&self, text: &str) {
+        let is_said = until(|| self.said().contains(text).then_some(()));
+        assert!(is_said.is_some(), "{text}: {}", self.said());
+    }
+
     /// Waits until so many requests were seen.
     fn wait_for_requests(&self, count: u64) {
-        let seen = until(|| (self.metric("imds_audit_requests_total") >= count).then_some(()));
-        assert!(seen.is_some(), "{count} requests did not come: {}", self.scrape());
+        self.wait_for_metric("imds_audit_requests_total", |seen| seen >= count);
     }
 
     /// Ends it, and returns its exit code and what it said.
@@ -223,8 +234,7 @@ fn a_reload_takes_labels_and_outputs_and_an_invalid_one_changes_nothing() {
     let old = fs::read_to_string(&config).unwrap();
     fs::write(&config, format!("{old}[labels]\ncolour = 7\nx = \n")).unwrap();
     agent.reload();
-    let is_said = || agent.said().contains("the old one stays").then_some(());
-    assert!(until(is_said).is_some(), "{}", agent.said());
+    agent.wait_to_say("the old one stays");
     ask(&scene, &address, 1);
     agent.wait_for_requests(2);
     fs::write(&config, old.replace("one.jsonl", "two.jsonl") + "[labels]\ncolour = \"red\"\n")

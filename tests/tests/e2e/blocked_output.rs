@@ -5,7 +5,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use imds_audit_tests::{TestBed, is_asleep, kinds, program, root, until};
+use imds_audit_tests::{TestBed, is_asleep, kinds, program, root, until, written_so_far};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -92,7 +92,7 @@ fn a_signal_ends_an_audit_whose_diagnostics_nobody_reads() {
     let file = tempfile::NamedTempFile::new().unwrap();
     command.stdout(file.reopen().unwrap()).stderr(Stdio::piped());
     let mut audit = Guarded(command.spawn().unwrap());
-    let is_started = || fs::read_to_string(file.path()).unwrap().contains("start").then_some(());
+    let is_started = || written_so_far(file.path()).contains("start").then_some(());
     assert!(until(is_started).is_some());
     flood(&scene, &address, &audit);
     terminate(&audit);

@@ -15,6 +15,7 @@ use std::process::{Child, Command, Output, Stdio};
 use imds_audit::event::Time;
 use imds_audit_tests::{
     Capturing, PlantedSecret, Setup, TestBed, assert_absent, program, until, until_exit,
+    written_so_far,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -155,8 +156,8 @@ impl Tcpdump {
         command.args(["tcp", "port", port]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(log).unwrap());
         let dump = Self(command.spawn().unwrap());
-        let listens = || fs::read_to_string(log).unwrap().contains("listening on").then_some(());
-        assert!(until(listens).is_some(), "{}", fs::read_to_string(log).unwrap());
+        let listens = || written_so_far(log).contains("listening on").then_some(());
+        assert!(until(listens).is_some(), "{}", written_so_far(log));
         dump
     }
 

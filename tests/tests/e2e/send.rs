@@ -52,8 +52,9 @@ macro_rules! rows {
         ///
         /// What differs: a packet says nothing of the pages that its bytes came from, so that what
         /// its sender may still change is reported as it passed; the process is the owner of the
-        /// connection's socket and not whoever wrote; and an IPv6 socket that carries IPv4 is not
-        /// told from an IPv4 one.
+        /// connection's socket and not whoever wrote; an IPv6 socket that carries IPv4 is not told
+        /// from an IPv4 one; and of responses in one packet only the first one's head leaves the
+        /// kernel, so that the outcomes of the others are `unobserved`.
         mod by_packets {
             use super::*;
 
@@ -223,9 +224,11 @@ fn check_by_packets(steps: &[&str], classes: &[&str], stay: Stay) {
     }
     let Some(scene) = TestBed::by_packets(&[]) else { return };
     let said = call(&scene, steps, classes.len());
+    // Of responses that the service's kernel merges into one packet the first alone is read.
+    let may_merge = steps.contains(&PIPELINE);
     let findings = match stay {
-        Patient => scene.finish(),
-        Gone => scene.finish_without_readers(),
+        Patient if !may_merge => scene.finish(),
+        _ => scene.finish_without_readers(),
     };
     let classes = if classes == UNPROVEN { &ASKED } else { classes };
     let expected: Vec<&str> = said.iter().flat_map(|_| classes).copied().collect();

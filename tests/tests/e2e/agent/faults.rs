@@ -37,8 +37,7 @@ fn lost(events: &[Value]) -> u64 {
 /// Waits until what an agent says at its start is written and counted. A line is in the file a moment
 /// before: a file that is removed in between is one that it was lost in.
 fn wait_for_start(agent: &Agent) {
-    let is_counted = || (agent.metric("imds_audit_output_bytes_total") > 0).then_some(());
-    assert!(until(is_counted).is_some(), "{}", agent.scrape());
+    agent.wait_for_metric("imds_audit_output_bytes_total", |bytes| bytes > 0);
 }
 
 /// The kinds of events of outputs that lose exactly the requests: on a busy host there may be `loss`
@@ -80,7 +79,7 @@ fn under(
 fn nothing_is_missing_over_rotations_and_compressions() {
     let settings = "max_size = \"8KiB\"\nmax_total_size = \"64MiB\"\ncompress_after = \"0s\"";
     let rotated = |agent: &Agent| {
-        assert!(agent.metric("imds_audit_output_rotations_total") > 1, "{}", agent.scrape());
+        agent.wait_for_metric("imds_audit_output_rotations_total", |count| count > 1);
     };
     let Some((events, _)) = under(settings, |_| {}, rotated) else { return };
     assert_eq!((count(&events, "request"), lost(&events)), (40, 0));
@@ -184,8 +183,7 @@ fn a_full_disk_costs_events_that_are_counted() {
     fs::write(&ballast, vec![0; 1 << 20]).unwrap_err();
     ask(&scene, &address, 30);
     agent.wait_for_requests(33);
-    let is_lost = || (agent.metric("imds_audit_output_lost_lines_total") > 20).then_some(());
-    assert!(until(is_lost).is_some(), "{}", agent.scrape());
+    agent.wait_for_metric("imds_audit_output_lost_lines_total", |lost| lost > 20);
     fs::remove_file(&ballast).unwrap();
     ask(&scene, &address, 5);
     agent.wait_for_requests(38);
@@ -254,8 +252,7 @@ fn a_folder_that_cannot_be_written_to_costs_events_that_are_counted() {
     away(&agent);
     ask(&scene, &address, 20);
     agent.wait_for_requests(20);
-    let is_lost = || (agent.metric("imds_audit_output_lost_lines_total") == 20).then_some(());
-    assert!(until(is_lost).is_some(), "{}", agent.scrape());
+    agent.wait_for_metric("imds_audit_output_lost_lines_total", |lost| lost == 20);
     back(&agent);
     ask(&scene, &address, 10);
     agent.wait_for_requests(30);
@@ -281,9 +278,8 @@ fn a_read_only_file_system_costs_events_that_are_counted() {
     drop(below);
     ask(&scene, &address, 20);
     agent.wait_for_requests(20);
-    let is_lost = || (agent.metric("imds_audit_output_lost_lines_total") == 20).then_some(());
-    assert!(until(is_lost).is_some(), "{}", agent.scrape());
-    assert!(agent.said().contains("Read-only file system"), "{}", agent.said());
+    agent.wait_for_metric("imds_audit_output_lost_lines_total", |lost| lost == 20);
+    agent.wait_to_say("Read-only file system");
     disk.uncover();
     ask(&scene, &address, 10);
     agent.wait_for_requests(30);

@@ -59,7 +59,7 @@ fn a_reader_that_follows_by_inode_reads_every_line_over_rotations_and_compressio
         agent.wait_for_requests(3 * round);
         follower.poll();
     }
-    assert!(agent.metric("imds_audit_output_rotations_total") > 1, "{}", agent.scrape());
+    agent.wait_for_metric("imds_audit_output_rotations_total", |count| count > 1);
     let (_, folder) = agent.stop();
     follower.poll();
     let text = String::from_utf8(follower.read).unwrap();

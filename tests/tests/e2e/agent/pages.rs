@@ -4,7 +4,7 @@ use std::os::unix::{fs::symlink, process::CommandExt};
 use std::process::Output;
 
 use imds_audit::simulator::Topology;
-use imds_audit_tests::TestNetwork;
+use imds_audit_tests::{TestNetwork, written_so_far};
 
 use rustix::process::kill_process_group;
 
@@ -89,7 +89,7 @@ fn the_commands_of_the_page_on_the_agent_do_as_it_says() {
     let mut agent = agent.stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
     let log = PathBuf::from(format!("/proc/{}/root/var/log/imds-audit", agent.id()));
     let is_written = |kind| (count(&events(&log.join("events.jsonl")), kind) > 0).then_some(());
-    let said = || fs::read_to_string(&said).unwrap();
+    let said = || written_so_far(&said);
     assert!(until(|| is_written("start")).is_some(), "{}", said());
     let stage = TestNetwork::new(Topology::Direct, None);
     ask_service(&stage);
@@ -142,7 +142,7 @@ fn run(folder: &TempDir, stage: &TestNetwork, command: &str) -> (Option<i32>, St
     let mut is_endless = command.contains(" run") && !command.contains("--duration");
     let status = until(|| {
         ask_service(stage);
-        let has_seen = fs::read_to_string(&output).unwrap().contains("  v1  ");
+        let has_seen = written_so_far(&output).contains("  v1  ");
         if is_endless && has_seen {
             is_endless = false;
             kill_process_group(Pid::from_child(&child), Signal::INT).unwrap();

@@ -181,7 +181,7 @@ fn a_reader_that_follows_the_file_reads_every_line_over_rotations() {
         agent.wait_for_requests(3 * round);
         follower.poll();
     }
-    assert!(agent.metric("imds_audit_output_rotations_total") > 1);
+    agent.wait_for_metric("imds_audit_output_rotations_total", |count| count > 1);
     let (_, folder) = agent.stop();
     follower.poll();
     follower.poll();

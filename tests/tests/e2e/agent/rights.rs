@@ -53,7 +53,7 @@ fn no_thread_keeps_more_than_it_needs() {
     for name in ["imds-audit", "procfs", "output", "compress"] {
         assert!(names.iter().any(|found| found == name), "{names:?}");
     }
-    assert!(agent.said().contains("seccomp=on"), "{}", agent.said());
+    agent.wait_to_say("seccomp=on");
     assert!(!agent.said().contains("WARN"), "{}", agent.said());
 }
 

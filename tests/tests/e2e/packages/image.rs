@@ -128,7 +128,7 @@ impl Registry {
         serve.arg("serve").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
         let child = serve.stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
         let mut registry = Self { child, address: String::new(), _folder: folder };
-        let read = || fs::read_to_string(&log).unwrap();
+        let read = || written_so_far(&log);
         let address = until(|| {
             let text = read();
             let (_, rest) = text.split_once("listening on ")?;

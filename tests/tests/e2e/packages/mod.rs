@@ -10,7 +10,7 @@ use std::{
 };
 
 use imds_audit::simulator::Topology;
-use imds_audit_tests::{Running, TestNetwork, bpf::is_there, until};
+use imds_audit_tests::{Running, TestNetwork, bpf::is_there, until, written_so_far};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -137,13 +137,13 @@ impl Auditing {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
+        written_so_far(&self.folder.path().join("log"))
     }
 
     /// Waits for an event.
     fn find(&self, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
         until(|| {
-            let text = fs::read_to_string(self.folder.path().join("output")).unwrap();
+            let text = written_so_far(&self.folder.path().join("output"));
             let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
             whole.map(|line| serde_json::from_str(line).unwrap()).find(|event| wanted(event))
         })
