@@ -18,7 +18,7 @@ use crate::pipeline::interrupt::{Interrupt, InterruptibleFile};
 use crate::pipeline::replay::{FileEnd, PacketCounts, Replay};
 use crate::pipeline::shutdown::Signals;
 use crate::pipeline::{hardening, origin};
-use crate::source::pcapng::{CaptureError, CaptureReader};
+use crate::source::pcapng::{CaptureError, CaptureReader, ReadAhead};
 use crate::text::terminal;
 
 /// The file that stands for standard input.
@@ -187,7 +187,7 @@ fn in_order(files: &[PathBuf], interrupt: &Interrupt) -> anyhow::Result<Vec<Path
 }
 
 /// Opens a file, and unpacks it if it is compressed.
-fn open(path: &Path, interrupt: &Interrupt) -> anyhow::Result<Box<dyn Read>> {
+fn open(path: &Path, interrupt: &Interrupt) -> anyhow::Result<ReadAhead> {
     let name = || format!("cannot open {}", terminal::word(&path.to_string_lossy()));
     let file = if path.as_os_str() == STDIN {
         InterruptibleFile::stdin(interrupt)
@@ -207,9 +207,10 @@ fn open(path: &Path, interrupt: &Interrupt) -> anyhow::Result<Box<dyn Read>> {
         }
     }
     let whole = io::Cursor::new(start.get(..length).unwrap_or_default().to_vec()).chain(file);
-    Ok(if start == GZIP {
-        Box::new(MultiGzDecoder::new(BufReader::with_capacity(256 << 10, whole)))
+    if start == GZIP {
+        ReadAhead::start(MultiGzDecoder::new(BufReader::with_capacity(256 << 10, whole)))
     } else {
-        Box::new(whole)
-    })
+        ReadAhead::start(whole)
+    }
+    .with_context(name)
 }

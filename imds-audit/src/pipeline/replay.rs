@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Read;
+use std::io::BufRead;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,7 +120,7 @@ impl Replay {
     /// Returns an error if the file cannot be read to its end. What comes before is replayed.
     pub(crate) fn file(
         &mut self,
-        file: impl Read,
+        file: impl BufRead,
         observer: &mut impl FnMut(&Event),
     ) -> Result<FileEnd, CaptureError> {
         let mut reader = CaptureReader::open(file)?;

@@ -1,30 +1,29 @@
 //! A window on a file that always begins where the next block does.
 
-use std::io::{self, Read};
+use std::io::{BufRead, ErrorKind};
 
 use super::CaptureError;
 
 /// The largest block that is read into memory; a larger one is skipped, or is corrupt.
 pub(super) const MAX_BLOCK: usize = 16 << 20;
 
-/// The bytes that are read at once: few enough to stay in the processor's cache until they are
-/// looked at.
-const CHUNK: usize = 256 << 10;
-
 /// The unread part of a file.
+///
+/// What lies together in the reader's own buffer is looked at there; only bytes that cross its end
+/// are copied.
 pub(super) struct Input<R> {
     reader: R,
-    buffer: Vec<u8>,
-    /// The unread bytes of the buffer.
-    start: usize,
-    end: usize,
+    /// Bytes before those of the reader, which were not together in its buffer.
+    copied: Vec<u8>,
+    /// How many of the bytes in front were consumed, and can still be looked at.
+    consumed: usize,
     offset: u64,
 }
 
-impl<R: Read> Input<R> {
+impl<R: BufRead> Input<R> {
     /// Makes an input at the file's beginning.
-    pub(super) fn new(reader: R) -> Self {
-        Self { reader, buffer: vec![0; CHUNK], start: 0, end: 0, offset: 0 }
+    pub(super) const fn new(reader: R) -> Self {
+        Self { reader, copied: Vec::new(), consumed: 0, offset: 0 }
     }
 
     /// Returns how many bytes were consumed.
@@ -38,22 +37,26 @@ impl<R: Read> Input<R> {
     /// Returns an error if the file cannot be read.
     pub(super) fn peek(&mut self, count: usize) -> Result<&[u8], CaptureError> {
         let count = count.min(MAX_BLOCK);
-        if self.end - self.start < count {
-            self.fill(count)?;
+        self.release();
+        if !self.copied.is_empty() || self.front()?.len() < count {
+            self.copy(count)?;
         }
-        let end = self.end.min(self.start + count);
-        Ok(self.buffer.get(self.start..end).unwrap_or_default())
+        let front = self.front()?;
+        Ok(front.get(..count).unwrap_or(front))
     }
 
     /// Returns the last bytes that were consumed, which must have been peeked at together.
-    pub(super) fn consumed(&self, count: usize) -> &[u8] {
-        self.buffer.get(self.start.saturating_sub(count)..self.start).unwrap_or_default()
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    pub(super) fn consumed(&mut self, count: usize) -> Result<&[u8], CaptureError> {
+        let end = self.consumed;
+        Ok(self.front()?.get(end.saturating_sub(count)..end).unwrap_or_default())
     }
 
     /// Consumes bytes that were peeked at.
-    pub(super) fn consume(&mut self, count: usize) {
-        let count = count.min(self.end - self.start);
-        self.start += count;
+    pub(super) const fn consume(&mut self, count: usize) {
+        self.consumed += count;
         self.offset += count as u64;
     }
 
@@ -62,39 +65,63 @@ impl<R: Read> Input<R> {
     /// # Errors
     /// Returns an error if the file cannot be read.
     pub(super) fn skip(&mut self, mut count: u64) -> Result<bool, CaptureError> {
-        loop {
-            let loaded = (self.end - self.start) as u64;
-            let now = usize::try_from(count.min(loaded)).unwrap_or(0);
-            self.consume(now);
-            count -= now as u64;
-            if count == 0 {
-                return Ok(true);
-            }
-            if self.peek(1)?.is_empty() {
+        while count > 0 {
+            self.release();
+            let loaded = self.front()?.len();
+            if loaded == 0 {
                 return Ok(false);
             }
+            let now = usize::try_from(count).map_or(loaded, |count| count.min(loaded));
+            self.consume(now);
+            count -= now as u64;
+        }
+        Ok(true)
+    }
+
+    /// Returns the bytes in front, consumed ones among them; none at the end.
+    fn front(&mut self) -> Result<&[u8], CaptureError> {
+        if self.copied.is_empty() {
+            let offset = self.offset;
+            fill(&mut self.reader, offset)
+        } else {
+            Ok(&self.copied)
         }
     }
 
-    fn fill(&mut self, count: usize) -> Result<(), CaptureError> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        if self.buffer.len() < count {
-            self.buffer.resize(count, 0);
+    /// Lets go of what was consumed.
+    fn release(&mut self) {
+        let consumed = std::mem::take(&mut self.consumed);
+        if self.copied.is_empty() {
+            self.reader.consume(consumed);
+        } else {
+            self.copied.drain(..consumed.min(self.copied.len()));
         }
-        while self.end < count {
-            let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-            match self.reader.read(room) {
-                Ok(0) => break,
-                Ok(read) => self.end = (self.end + read).min(self.buffer.len()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let offset = self.offset + self.end as u64;
-                    return Err(CaptureError::Io { offset, error });
-                }
+    }
+
+    /// Copies bytes until there are as many as asked for, or the file ends.
+    fn copy(&mut self, count: usize) -> Result<(), CaptureError> {
+        while let missing @ 1.. = count.saturating_sub(self.copied.len()) {
+            let buffered = fill(&mut self.reader, self.offset)?;
+            let taken = buffered.get(..missing).unwrap_or(buffered);
+            if taken.is_empty() {
+                break;
             }
+            self.copied.extend_from_slice(taken);
+            let length = taken.len();
+            self.reader.consume(length);
         }
         Ok(())
     }
+}
+
+/// Returns what the reader has in its buffer, after another attempt where a signal came between.
+fn fill(reader: &mut impl BufRead, offset: u64) -> Result<&[u8], CaptureError> {
+    let failed = |error| CaptureError::Io { offset, error };
+    while let Err(error) = reader.fill_buf() {
+        if error.kind() != ErrorKind::Interrupted {
+            return Err(failed(error));
+        }
+    }
+    // What is in the buffer is there without another look at the file.
+    reader.fill_buf().map_err(failed)
 }

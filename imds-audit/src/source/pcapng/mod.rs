@@ -7,11 +7,13 @@
 mod blocks;
 mod input;
 pub(crate) mod note;
+mod read_ahead;
 mod reader;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use read_ahead::ReadAhead;
 pub(crate) use reader::{CaptureReader, Packet};
 
 use std::io;

@@ -1,6 +1,6 @@
 //! The reader of both formats.
 
-use std::io::Read;
+use std::io::BufRead;
 
 use super::CaptureError;
 use super::blocks::{COMMENT, Interface, Options, Order};
@@ -88,7 +88,7 @@ struct Found {
     block: usize,
 }
 
-impl<R: Read> CaptureReader<R> {
+impl<R: BufRead> CaptureReader<R> {
     /// Reads the beginning of a file.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl<R: Read> CaptureReader<R> {
             Format::Pcap { order, .. } | Format::Pcapng { order, .. } => *order,
         };
         self.input.consume(found.block);
-        let block = self.input.consumed(found.block);
+        let block = self.input.consumed(found.block)?;
         let end = found.start + found.captured;
         let options = block.get(found.options..block.len().saturating_sub(4));
         let packet = Packet {
