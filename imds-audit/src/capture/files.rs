@@ -274,8 +274,8 @@ mod tests {
     }
 
     fn times(path: &Path) -> Vec<u64> {
-        let file = File::open(path).unwrap();
-        let mut reader = CaptureReader::open(std::io::BufReader::new(file)).unwrap();
+        let file = fs::read(path).unwrap();
+        let mut reader = CaptureReader::open(file.as_slice()).unwrap();
         let mut times = Vec::new();
         while let Some((packet, _)) = reader.next_packet().unwrap() {
             assert_eq!((packet.link, packet.bytes.len(), packet.wire_length), (101, 40, 1_000));

@@ -1,5 +1,4 @@
-use std::fs::File;
-use std::io::BufReader;
+use std::fs;
 use std::net::SocketAddr;
 
 use super::blocks::WrittenPacket;
@@ -61,7 +60,7 @@ fn a_replay_tells_of_whose_packets_they_are_and_of_what_the_capture_lost() {
     let mut replay = Replay::new(endpoints, origin, Vec::new(), Interrupt::new().unwrap());
     let mut events = Vec::new();
     let mut observer = |event: &Event| events.push(event.clone());
-    replay.file(BufReader::new(File::open(&path).unwrap()), &mut observer).unwrap();
+    replay.file(fs::read(&path).unwrap().as_slice(), &mut observer).unwrap();
     replay.finish(StopReason::EndOfInput, &mut observer);
     let losses: Vec<_> = events
         .iter()

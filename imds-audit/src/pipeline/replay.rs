@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::io::BufRead;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +22,7 @@ use crate::frame::{Defragmenter, Frame, LinkType, Prefilter, Refusal, Tunnel};
 use crate::output::sink::Sink;
 use crate::segment::{ConnectionId, Timestamp};
 use crate::source::pcapng::note::{NotedTask, PacketNote, SectionNote};
-use crate::source::pcapng::{CaptureError, CaptureReader, Packet};
+use crate::source::pcapng::{CaptureError, CaptureReader, Chunks, Packet};
 
 /// The bytes of lines that may wait before the replay waits for their writers.
 const MAX_WAITING: usize = 1 << 20;
@@ -120,7 +119,7 @@ impl Replay {
     /// Returns an error if the file cannot be read to its end. What comes before is replayed.
     pub(crate) fn file(
         &mut self,
-        file: impl BufRead,
+        file: impl Chunks,
         observer: &mut impl FnMut(&Event),
     ) -> Result<FileEnd, CaptureError> {
         let mut reader = CaptureReader::open(file)?;

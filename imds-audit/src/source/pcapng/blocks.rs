@@ -74,7 +74,7 @@ const RESOLUTION: u16 = 9;
 const OFFSET: u16 = 14;
 
 /// Nanoseconds of a second.
-const SECOND: u128 = 1_000_000_000;
+const SECOND: u64 = 1_000_000_000;
 
 /// An interface: its link and its clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,61 +84,59 @@ pub(super) struct Interface {
     /// The bytes that it captures of a packet; 0 for all.
     pub snap_length: u32,
     /// Ticks of its clock in a second.
-    ticks: u128,
+    ticks: u64,
+    /// Nanoseconds of a tick; 0 where they are no whole number.
+    tick: u64,
     /// Seconds to add.
     offset: i64,
 }
 
 impl Interface {
     /// Makes one with a clock of this many ticks in a second.
-    pub(super) const fn new(link: u32, snap_length: u32, ticks: u128) -> Self {
-        Self { link, snap_length, ticks, offset: 0 }
+    pub(super) const fn new(link: u32, snap_length: u32, ticks: u64) -> Self {
+        let tick = if SECOND.is_multiple_of(ticks) { SECOND / ticks } else { 0 };
+        Self { link, snap_length, ticks, tick, offset: 0 }
     }
 
     /// Reads one from a description's body; `None` if its clock is of no use.
     pub(super) fn parse(body: &[u8], order: Order) -> Option<Self> {
-        let mut interface = Self::new(u32::from(order.u16(body, 0)), order.u32(body, 4), 1_000_000);
+        let (mut per_second, mut offset) = (1_000_000, 0);
         for (code, value) in Options::new(body.get(8..).unwrap_or_default(), order) {
             match (code, value) {
-                (RESOLUTION, [exponent]) => interface.ticks = ticks(*exponent)?,
-                (OFFSET, [_, _, _, _, _, _, _, _]) => interface.offset = order.i64(value),
+                (RESOLUTION, [exponent]) => per_second = ticks(*exponent)?,
+                (OFFSET, [_, _, _, _, _, _, _, _]) => offset = order.i64(value),
                 _ => {}
             }
         }
-        Some(interface)
+        let (link, snap_length) = (u32::from(order.u16(body, 0)), order.u32(body, 4));
+        Some(Self { offset, ..Self::new(link, snap_length, per_second) })
     }
 
     /// Returns the time of seconds and the ticks behind them.
     pub(super) fn time_of(self, seconds: u32, ticks: u32) -> u64 {
-        let fraction = u128::from(ticks) * SECOND / self.ticks;
-        let time = u128::from(seconds) * SECOND + fraction;
-        u64::try_from(time).unwrap_or(u64::MAX)
+        // Both are below 2⁶³: a tick has 1 or 1000 nanoseconds.
+        u64::from(seconds) * SECOND + u64::from(ticks) * self.tick
     }
 
     /// Returns a time in nanoseconds since 1970; what does not fit is the nearest that does.
     pub(super) fn time(self, ticks: u64) -> u64 {
-        let nanoseconds = match self.ticks {
-            1_000_000 => u128::from(ticks) * 1_000,
-            SECOND => u128::from(ticks),
-            per_second => {
-                let (seconds, rest) =
-                    (u128::from(ticks) / per_second, u128::from(ticks) % per_second);
-                // The rest is below the resolution, which is at most 64 bits.
-                seconds * SECOND + rest * SECOND / per_second
-            }
-        };
-        let offset = i128::from(self.offset) * SECOND as i128;
+        if self.offset == 0
+            && self.tick > 0
+            && let Some(time) = ticks.checked_mul(self.tick)
+        {
+            return time;
+        }
+        let (seconds, rest) = (ticks / self.ticks, ticks % self.ticks);
+        let rest = u128::from(rest) * u128::from(SECOND) / u128::from(self.ticks);
+        let nanoseconds = u128::from(seconds) * u128::from(SECOND) + rest;
+        let offset = i128::from(self.offset) * i128::from(SECOND);
         let time = i128::try_from(nanoseconds).unwrap_or(i128::MAX).saturating_add(offset);
         u64::try_from(time.max(0)).unwrap_or(u64::MAX)
     }
 }
 
 /// Returns the ticks in a second: a power of 10, or of 2 if the highest bit is set.
-fn ticks(exponent: u8) -> Option<u128> {
+fn ticks(exponent: u8) -> Option<u64> {
     let power = u32::from(exponent & 0x7f);
-    if exponent & 0x80 == 0 {
-        10_u128.checked_pow(power).filter(|_| power <= 19)
-    } else {
-        (power < 64).then(|| 1 << power)
-    }
+    if exponent & 0x80 == 0 { 10_u64.checked_pow(power) } else { (power < 64).then(|| 1 << power) }
 }

@@ -1,8 +1,7 @@
 //! A window on a file that always begins where the next block does.
 
-use std::io::{BufRead, ErrorKind};
-
 use super::CaptureError;
+use super::read_ahead::Chunks;
 
 /// The largest block that is read into memory; a larger one is skipped, or is corrupt.
 pub(super) const MAX_BLOCK: usize = 16 << 20;
@@ -20,7 +19,7 @@ pub(super) struct Input<R> {
     offset: u64,
 }
 
-impl<R: BufRead> Input<R> {
+impl<R: Chunks> Input<R> {
     /// Makes an input at the file's beginning.
     pub(super) const fn new(reader: R) -> Self {
         Self { reader, copied: Vec::new(), consumed: 0, offset: 0 }
@@ -35,23 +34,22 @@ impl<R: BufRead> Input<R> {
     ///
     /// # Errors
     /// Returns an error if the file cannot be read.
+    #[inline]
     pub(super) fn peek(&mut self, count: usize) -> Result<&[u8], CaptureError> {
         let count = count.min(MAX_BLOCK);
         self.release();
-        if !self.copied.is_empty() || self.front()?.len() < count {
-            self.copy(count)?;
+        if !self.copied.is_empty() || self.reader.loaded().len() < count {
+            self.load(count)?;
         }
-        let front = self.front()?;
+        let front = self.front();
         Ok(front.get(..count).unwrap_or(front))
     }
 
     /// Returns the last bytes that were consumed, which must have been peeked at together.
-    ///
-    /// # Errors
-    /// Returns an error if the file cannot be read.
-    pub(super) fn consumed(&mut self, count: usize) -> Result<&[u8], CaptureError> {
+    #[inline]
+    pub(super) fn consumed(&self, count: usize) -> &[u8] {
         let end = self.consumed;
-        Ok(self.front()?.get(end.saturating_sub(count)..end).unwrap_or_default())
+        self.front().get(end.saturating_sub(count)..end).unwrap_or_default()
     }
 
     /// Consumes bytes that were peeked at.
@@ -66,11 +64,11 @@ impl<R: BufRead> Input<R> {
     /// Returns an error if the file cannot be read.
     pub(super) fn skip(&mut self, mut count: u64) -> Result<bool, CaptureError> {
         while count > 0 {
-            self.release();
-            let loaded = self.front()?.len();
-            if loaded == 0 {
+            let front = self.peek(1)?;
+            if front.is_empty() {
                 return Ok(false);
             }
+            let loaded = self.front().len();
             let now = usize::try_from(count).map_or(loaded, |count| count.min(loaded));
             self.consume(now);
             count -= now as u64;
@@ -78,17 +76,14 @@ impl<R: BufRead> Input<R> {
         Ok(true)
     }
 
-    /// Returns the bytes in front, consumed ones among them; none at the end.
-    fn front(&mut self) -> Result<&[u8], CaptureError> {
-        if self.copied.is_empty() {
-            let offset = self.offset;
-            fill(&mut self.reader, offset)
-        } else {
-            Ok(&self.copied)
-        }
+    /// Returns the bytes in front that are together, consumed ones among them.
+    #[inline]
+    fn front(&self) -> &[u8] {
+        if self.copied.is_empty() { self.reader.loaded() } else { &self.copied }
     }
 
     /// Lets go of what was consumed.
+    #[inline]
     fn release(&mut self) {
         let consumed = std::mem::take(&mut self.consumed);
         if self.copied.is_empty() {
@@ -98,30 +93,27 @@ impl<R: BufRead> Input<R> {
         }
     }
 
-    /// Copies bytes until there are as many as asked for, or the file ends.
-    fn copy(&mut self, count: usize) -> Result<(), CaptureError> {
-        while let missing @ 1.. = count.saturating_sub(self.copied.len()) {
-            let buffered = fill(&mut self.reader, self.offset)?;
-            let taken = buffered.get(..missing).unwrap_or(buffered);
-            if taken.is_empty() {
+    /// Brings bytes together until there are as many as asked for, or the file ends.
+    #[cold]
+    fn load(&mut self, count: usize) -> Result<(), CaptureError> {
+        let mut is_there = true;
+        while is_there {
+            let missing = count.saturating_sub(self.copied.len());
+            let loaded = self.reader.loaded();
+            // Nothing lies in between: it need not be copied.
+            if missing == 0 || self.copied.is_empty() && loaded.len() >= count {
                 break;
             }
-            self.copied.extend_from_slice(taken);
+            let taken = loaded.get(..missing).unwrap_or(loaded);
             let length = taken.len();
+            self.copied.extend_from_slice(taken);
             self.reader.consume(length);
+            if length < missing {
+                let offset = self.offset;
+                is_there =
+                    self.reader.load().map_err(|error| CaptureError::Io { offset, error })?;
+            }
         }
         Ok(())
     }
-}
-
-/// Returns what the reader has in its buffer, after another attempt where a signal came between.
-fn fill(reader: &mut impl BufRead, offset: u64) -> Result<&[u8], CaptureError> {
-    let failed = |error| CaptureError::Io { offset, error };
-    while let Err(error) = reader.fill_buf() {
-        if error.kind() != ErrorKind::Interrupted {
-            return Err(failed(error));
-        }
-    }
-    // What is in the buffer is there without another look at the file.
-    reader.fill_buf().map_err(failed)
 }

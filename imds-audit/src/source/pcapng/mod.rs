@@ -13,7 +13,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use read_ahead::ReadAhead;
+pub(crate) use read_ahead::{Chunks, ReadAhead};
 pub(crate) use reader::{CaptureReader, Packet};
 
 use std::io;

@@ -1,6 +1,6 @@
 //! A thread that reads a file ahead of whoever looks at its bytes.
 
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -9,6 +9,37 @@ use std::thread;
 const CHUNK: usize = 256 << 10;
 /// The chunks that there are: one is looked at, the others are read or wait.
 const CHUNKS: usize = 6;
+
+/// The bytes of a file, chunk by chunk.
+pub(crate) trait Chunks {
+    /// Returns the bytes of the current chunk that were not consumed.
+    fn loaded(&self) -> &[u8];
+
+    /// Consumes bytes of the current chunk.
+    fn consume(&mut self, count: usize);
+
+    /// Takes the next chunk in the place of the current one, of which nothing may be left. Returns
+    /// whether there was one.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    fn load(&mut self) -> io::Result<bool>;
+}
+
+/// A single chunk.
+impl Chunks for &[u8] {
+    fn loaded(&self) -> &[u8] {
+        self
+    }
+
+    fn consume(&mut self, count: usize) {
+        *self = self.get(count..).unwrap_or_default();
+    }
+
+    fn load(&mut self) -> io::Result<bool> {
+        Ok(false)
+    }
+}
 
 /// The bytes of a file, which a thread of its own reads, and unpacks where that is what reading it
 /// takes.
@@ -64,44 +95,33 @@ fn read_some(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-impl Read for ReadAhead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.fill_buf()?.read(buffer)?;
-        self.consume(read);
-        Ok(read)
-    }
-}
-
-impl BufRead for ReadAhead {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.start == self.current.length && !self.has_ended {
-            let spent = std::mem::take(&mut self.current);
-            self.start = 0;
-            if !spent.buffer.is_empty() {
-                // The thread may have ended: it needs no more.
-                let _ = self.spare.send(spent.buffer);
-            }
-            match self.chunks.recv() {
-                Ok(Ok(chunk)) => {
-                    self.has_ended = chunk.length == 0;
-                    self.current = chunk;
-                }
-                // Behind an error there is nothing.
-                Ok(Err(error)) => {
-                    self.has_ended = true;
-                    return Err(error);
-                }
-                Err(_) => {
-                    self.has_ended = true;
-                    return Err(io::Error::other("the thread that reads it has failed"));
-                }
-            }
-        }
-        Ok(self.current.buffer.get(self.start..self.current.length).unwrap_or_default())
+impl Chunks for ReadAhead {
+    #[inline]
+    fn loaded(&self) -> &[u8] {
+        self.current.buffer.get(self.start..self.current.length).unwrap_or_default()
     }
 
+    #[inline]
     fn consume(&mut self, count: usize) {
         self.start = self.current.length.min(self.start + count);
+    }
+
+    fn load(&mut self) -> io::Result<bool> {
+        let spent = std::mem::take(&mut self.current);
+        self.start = 0;
+        if self.has_ended {
+            return Ok(false);
+        }
+        if !spent.buffer.is_empty() {
+            // The thread may have ended: it needs no more.
+            let _ = self.spare.send(spent.buffer);
+        }
+        let failed = |_| Err(io::Error::other("the thread that reads it has failed"));
+        let next = self.chunks.recv().unwrap_or_else(failed);
+        // Behind an error there is nothing.
+        self.has_ended = !matches!(next, Ok(Chunk { length: 1.., .. }));
+        self.current = next?;
+        Ok(!self.has_ended)
     }
 }
 
@@ -116,9 +136,11 @@ mod tests {
         let bytes: Vec<u8> = (0..3 * CHUNKS * CHUNK + 7).map(|n| (n % 251) as u8).collect();
         let mut file = ReadAhead::start(io::Cursor::new(bytes.clone())).unwrap();
         let mut read = Vec::new();
-        file.read_to_end(&mut read).unwrap();
+        while file.load().unwrap() {
+            read.extend_from_slice(file.loaded());
+        }
         assert!(read == bytes);
-        assert_eq!(file.fill_buf().unwrap(), b"");
+        assert!(!file.load().unwrap() && file.loaded().is_empty());
     }
 
     #[test]
@@ -134,10 +156,12 @@ mod tests {
             }
         }
         let mut file = ReadAhead::start(Broken(false)).unwrap();
-        assert_eq!(file.fill_buf().unwrap(), b"abc");
-        file.consume(3);
-        assert_eq!(file.fill_buf().unwrap_err().to_string(), "gone");
-        assert_eq!(file.fill_buf().unwrap(), b"");
+        assert!(file.load().unwrap());
+        assert_eq!(file.loaded(), b"abc");
+        file.consume(1);
+        assert_eq!(file.loaded(), b"bc");
+        assert_eq!(file.load().unwrap_err().to_string(), "gone");
+        assert!(!file.load().unwrap() && file.loaded().is_empty());
     }
 
     #[test]
@@ -152,7 +176,8 @@ mod tests {
         }
         let alive = Arc::new(());
         let mut file = ReadAhead::start(Endless { _alive: Arc::clone(&alive) }).unwrap();
-        assert_eq!(file.fill_buf().unwrap().len(), CHUNK);
+        assert!(file.load().unwrap());
+        assert_eq!(file.loaded().len(), CHUNK);
         assert_eq!(Arc::strong_count(&alive), 2);
         drop(file);
         // The thread meets the closed channel and ends.

@@ -1,11 +1,10 @@
 //! The reader of both formats.
 
-use std::io::BufRead;
-
 use super::CaptureError;
 use super::blocks::{COMMENT, Interface, Options, Order};
 use super::input::{Input, MAX_BLOCK};
 use super::note::{EndNote, MAX_LOSSES, SectionNote};
+use super::read_ahead::Chunks;
 use crate::event::Loss;
 
 /// The bytes of a pcap file's header, and of the header of a packet in it.
@@ -88,7 +87,7 @@ struct Found {
     block: usize,
 }
 
-impl<R: BufRead> CaptureReader<R> {
+impl<R: Chunks> CaptureReader<R> {
     /// Reads the beginning of a file.
     ///
     /// # Errors
@@ -148,7 +147,7 @@ impl<R: BufRead> CaptureReader<R> {
             Format::Pcap { order, .. } | Format::Pcapng { order, .. } => *order,
         };
         self.input.consume(found.block);
-        let block = self.input.consumed(found.block)?;
+        let block = self.input.consumed(found.block);
         let end = found.start + found.captured;
         let options = block.get(found.options..block.len().saturating_sub(4));
         let packet = Packet {

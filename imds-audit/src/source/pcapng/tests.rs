@@ -80,8 +80,16 @@ const BOTH: [Writer; 2] = [Writer { big: false }, Writer { big: true }];
 /// A packet, as a test compares it.
 type Read = (u32, u64, Vec<u8>, u32, Vec<String>);
 
-/// Reads all packets of a file, and the error at its end.
+/// Reads all packets of a file, and the error at its end: the same ones whatever its chunks are.
 fn read(file: &[u8]) -> (Vec<Read>, Option<String>) {
+    let read = read_chunks(file);
+    for size in [13, 4_096] {
+        assert_eq!(read_chunks(Cut::new(file, size)), read, "in chunks of {size} bytes");
+    }
+    read
+}
+
+fn read_chunks(file: impl Chunks) -> (Vec<Read>, Option<String>) {
     let mut reader = match CaptureReader::open(file) {
         Ok(reader) => reader,
         Err(error) => return (Vec::new(), Some(error.to_string())),
@@ -305,5 +313,34 @@ proptest! {
             file.truncate(end.index(length + 1));
             check(&file);
         }
+    }
+}
+
+/// A file in chunks of this size.
+struct Cut<'a> {
+    chunks: std::slice::Chunks<'a, u8>,
+    current: &'a [u8],
+}
+
+impl<'a> Cut<'a> {
+    fn new(file: &'a [u8], size: usize) -> Self {
+        Self { chunks: file.chunks(size), current: &[] }
+    }
+}
+
+impl Chunks for Cut<'_> {
+    fn loaded(&self) -> &[u8] {
+        self.current
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.current = &self.current[count..];
+    }
+
+    fn load(&mut self) -> std::io::Result<bool> {
+        assert!(self.current.is_empty(), "{} bytes are left", self.current.len());
+        let next = self.chunks.next();
+        self.current = next.unwrap_or_default();
+        Ok(next.is_some())
     }
 }
