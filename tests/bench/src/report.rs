@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
-use serde_json::{Value, json};
 
 use super::child::{Taken, taken};
 use super::rows::Rows;
@@ -115,16 +114,11 @@ impl Files {
         for host in 0..HOSTS {
             let path = folder.path().join(format!("host-{host}.jsonl"));
             let mut file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
-            let template = template(host).to_string();
-            let parts: Vec<&str> = template.split('@').collect();
-            let [first, second, third, fourth] = parts[..] else {
-                bail!("the template of an event has {} parts", parts.len());
-            };
             for number in (host..count).step_by(HOSTS as usize) {
                 let time = jiff::Timestamp::from_second(i64::try_from(START + number / 10)?)?;
                 let caller = number % callers;
                 let class = if caller.is_multiple_of(10) { "v1" } else { "v2" };
-                writeln!(file, "{first}{time}{second}{class}{third}{caller:016x}{fourth}")?;
+                writeln!(file, "{}", line(host, time, class, caller))?;
             }
             file.flush()?;
             if storage == Storage::Plain {
@@ -180,55 +174,66 @@ impl Files {
     }
 }
 
-/// An event as the program writes it, with `@` for its time, its class and its caller's id.
-fn template(host: u64) -> Value {
-    let script = "/opt/app/bin/refresh-credentials.sh";
-    json!({
-        "schema": 1,
-        "kind": "request",
-        "time": "@",
-        "host": {"name": format!("ip-10-0-0-{host}"), "id": format!("i-0123456789abcde{host:02}")},
-        "run": format!("{host:032x}"),
-        "source": "ebpf",
-        "labels": {"cluster": "etl", "role": "worker"},
-        "imds": {
-            "class": "@", "version": 1, "operation": "read", "resource": "credentials",
-            "outcome": "served", "duration_us": 412, "endpoint": "169.254.169.254:80"
-        },
-        "http": {
-            "method": "GET", "path": "/latest/meta-data/iam/security-credentials/app",
-            "status": 200, "host": "169.254.169.254", "user_agent": "curl/7.88.1"
-        },
-        "network": {
-            "family": "ipv4", "source": "10.0.0.7:50412", "response_ttl": 255,
-            "netns": 4_026_531_840_u64, "host_network": true
-        },
-        "process": {
-            "pid": 20_364, "tid": 20_364, "name": "curl", "exe": "/usr/bin/curl",
-            "args": ["curl", "-s", "http://169.254.169.254/latest/meta-data/iam/security-credentials/app"],
-            "uid": 0, "user": "root", "start_time": "2026-11-22T00:00:00.000000Z",
-            "attribution": "writer",
-            "ancestors": [
-                {"pid": 20_361, "name": "bash", "args": ["/bin/bash", script, "--quiet"]},
-                {"pid": 20_360, "name": "sh", "args": ["/bin/sh", "-c", script]},
-                {"pid": 812, "name": "cron", "args": ["/usr/sbin/cron", "-f"]},
-                {"pid": 1, "name": "systemd", "args": ["/sbin/init"]}
-            ],
-            "responsible": {
-                "pid": 20_361, "name": "bash", "script": script,
-                "args": ["/bin/bash", script, "--quiet"], "rule": "script"
-            },
-            "cgroup": "/system.slice/cron.service", "unit": "cron.service", "slice": "system.slice",
-            "container": null, "pod": null
-        },
-        "caller": {"id": "@", "title": format!("{script} --quiet"), "home": "cron.service"},
-        "client": {"name": "curl", "version": "7.88.1", "hint": "user-agent"},
-        "advice": {
-            "cause": "never-asks", "reason": "never asks for a token",
-            "text": "let what uses curl ask for a token and send it with the request, as the command does",
-            "command": "TOKEN=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 21600' \
-                        http://169.254.169.254/latest/api/token) && curl -H \
-                        \"X-aws-ec2-metadata-token: $TOKEN\" -s http://169.254.169.254/latest/meta-data/"
+/// An event as the program writes it, member for member in its order. `@t` stands for its time, `@c`
+/// for its class, `@i` for its caller's id and `@h` for its host's number.
+const EVENT: &str = concat!(
+    r#"{"schema":1,"kind":"request","time":"@t","host":{"name":"ip-10-0-0-@h","id":"i-0123456789abcde0@h"},"#,
+    r#""run":"0000000000000000000000000000000@h","source":"ebpf","labels":{"cluster":"etl","role":"worker"},"#,
+    r#""imds":{"class":"@c","version":1,"operation":"read","resource":"credentials","outcome":"served","#,
+    r#""duration_us":412,"endpoint":"169.254.169.254:80"},"http":{"method":"GET","#,
+    r#""path":"/latest/meta-data/iam/security-credentials/app","status":200,"host":"169.254.169.254","#,
+    r#""user_agent":"curl/7.88.1"},"network":{"family":"ipv4","source":"10.0.0.7:50412","#,
+    r#""response_ttl":255,"netns":4026531840,"host_network":true},"process":{"pid":20364,"tid":20364,"#,
+    r#""name":"curl","exe":"/usr/bin/curl","args":["curl","-s","#,
+    r#""http://169.254.169.254/latest/meta-data/iam/security-credentials/app"],"uid":0,"user":"root","#,
+    r#""start_time":"2026-11-22T00:00:00.000000Z","attribution":"writer","ancestors":["#,
+    r#"{"pid":20361,"name":"bash","args":["/bin/bash","/opt/app/bin/refresh-credentials.sh","--quiet"]},"#,
+    r#"{"pid":20360,"name":"sh","args":["/bin/sh","-c","/opt/app/bin/refresh-credentials.sh"]},"#,
+    r#"{"pid":812,"name":"cron","args":["/usr/sbin/cron","-f"]},"#,
+    r#"{"pid":1,"name":"systemd","args":["/sbin/init"]}],"responsible":{"pid":20361,"name":"bash","#,
+    r#""script":"/opt/app/bin/refresh-credentials.sh","#,
+    r#""args":["/bin/bash","/opt/app/bin/refresh-credentials.sh","--quiet"],"rule":"script"},"#,
+    r#""cgroup":"/system.slice/cron.service","unit":"cron.service","slice":"system.slice","#,
+    r#""container":null,"pod":null},"caller":{"id":"@i","#,
+    r#""title":"/opt/app/bin/refresh-credentials.sh --quiet","home":"cron.service"},"#,
+    r#""client":{"name":"curl","version":"7.88.1","hint":"user-agent"},"advice":{"cause":"never-asks","#,
+    r#""reason":"never asks for a token","text":"let what uses curl ask for a token and send it with the "#,
+    r#"request, as the command does","command":"TOKEN=$(curl -sf -X PUT -H "#,
+    r#"'X-aws-ec2-metadata-token-ttl-seconds: 21600' http://169.254.169.254/latest/api/token) && curl -H "#,
+    r#"\"X-aws-ec2-metadata-token: $TOKEN\" -s http://169.254.169.254/latest/meta-data/"}}"#,
+);
+
+/// Returns an event's line.
+fn line(host: u64, time: jiff::Timestamp, class: &str, caller: u64) -> String {
+    let mut line = String::with_capacity(EVENT.len() + 64);
+    for (place, part) in EVENT.split('@').enumerate() {
+        let (kind, rest) = part.split_at(usize::from(place > 0));
+        match kind {
+            "t" => line += &time.to_string(),
+            "c" => line += class,
+            "i" => line += &format!("{caller:016x}"),
+            "h" => line += &host.to_string(),
+            _ => {}
         }
-    })
+        line += rest;
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn an_event_has_each_value_in_its_place() {
+        let time = jiff::Timestamp::from_second(1_795_305_600).unwrap();
+        let event: Value = serde_json::from_str(&line(7, time, "v1", 255)).unwrap();
+        assert_eq!(event["time"], "2026-11-22T00:00:00Z");
+        assert_eq!(event["host"]["name"], "ip-10-0-0-7");
+        assert_eq!(event["imds"]["class"], "v1");
+        assert_eq!(event["caller"]["id"], "00000000000000ff");
+        assert_eq!(event["kind"], "request");
+    }
 }
