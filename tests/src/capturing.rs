@@ -60,9 +60,21 @@ impl Capturing {
         written_so_far(&self.folder.path().join("stderr"))
     }
 
+    /// Asks it to end, as the user does.
+    pub fn end(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
+    /// Ends it, and gives its exit code and what it said.
+    pub fn finish(mut self) -> (Option<i32>, String) {
+        self.end();
+        let status = until_exit(&mut self.child);
+        (status.and_then(|status| status.code()), self.said())
+    }
+
     /// Ends it as the user does, and gives its folder and what it said.
     pub fn stop(mut self) -> (TempDir, String) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.end();
         let status = until_exit(&mut self.child);
         let said = self.said();
         assert_eq!(status.and_then(|status| status.code()), Some(0), "{said}");

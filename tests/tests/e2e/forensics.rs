@@ -1,5 +1,6 @@
 //! Captures, replays, sealed records and bundles.
 
+mod disks;
 mod killed;
 mod packets;
 mod page;
