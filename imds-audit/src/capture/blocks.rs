@@ -58,11 +58,13 @@ pub(crate) struct WrittenPacket<'a> {
     pub wire_length: usize,
     /// Its comment.
     pub comment: &'a str,
+    /// Another comment, on what was lost before it.
+    pub lost: Option<&'a str>,
 }
 
 /// Appends a packet.
 pub(super) fn packet(out: &mut Vec<u8>, packet: &WrittenPacket<'_>) {
-    let WrittenPacket { interface, time, bytes, wire_length, comment } = *packet;
+    let WrittenPacket { interface, time, bytes, wire_length, comment, lost } = *packet;
     let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
     block(out, ENHANCED_PACKET, |out| {
         out.extend(interface.to_le_bytes());
@@ -72,6 +74,7 @@ pub(super) fn packet(out: &mut Vec<u8>, packet: &WrittenPacket<'_>) {
         out.extend_from_slice(bytes);
         pad(out);
         option(out, COMMENT, comment.as_bytes());
+        lost.into_iter().for_each(|lost| option(out, COMMENT, lost.as_bytes()));
         option(out, 0, &[]);
     });
 }

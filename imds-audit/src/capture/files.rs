@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 
 use super::blocks::{self, WrittenPacket};
+use super::pending_losses::PendingLosses;
 use super::writer::{FilesProgress, PacketFiles};
-use crate::source::pcapng::note::EndNote;
+use crate::event::Loss;
+use crate::source::pcapng::note::LossNote;
 
 /// The interfaces that a file describes; packets of further namespaces share one.
 const MAX_INTERFACES: usize = 1_024;
@@ -60,6 +62,10 @@ pub(crate) struct CaptureFiles {
     batch: Vec<u8>,
     batched: u64,
     lost: u64,
+    /// What was lost and no comment tells of.
+    losses: PendingLosses,
+    /// What the comments of the batch tell of.
+    batched_losses: PendingLosses,
     written: u64,
     last_error: Option<String>,
 }
@@ -100,6 +106,8 @@ impl CaptureFiles {
             batch: Vec::new(),
             batched: 0,
             lost: 0,
+            losses: PendingLosses::default(),
+            batched_losses: PendingLosses::default(),
             written: 0,
             last_error: None,
         };
@@ -181,7 +189,8 @@ impl CaptureFiles {
 }
 
 impl PacketFiles for CaptureFiles {
-    fn add(&mut self, netns: Option<u32>, packet: WrittenPacket<'_>) {
+    fn add(&mut self, netns: Option<u32>, packet: WrittenPacket<'_>, losses: Vec<Loss>) {
+        self.losses.add(losses);
         let incoming = (packet.bytes.len() + packet.comment.len() + 64) as u64;
         if self.is_due(incoming) {
             self.flush();
@@ -192,10 +201,17 @@ impl PacketFiles for CaptureFiles {
         {
             self.last_error = Some(error.to_string());
             self.lost += 1;
+            self.losses.add_unwritten(1);
             return;
         }
         let interface = self.interface(netns);
-        blocks::packet(&mut self.batch, &WrittenPacket { interface, ..packet });
+        let losses = self.losses.take();
+        let lost = (!losses.is_empty()).then(|| {
+            self.batched_losses.add(losses.iter().cloned());
+            LossNote { losses }.comment("lost before this packet")
+        });
+        let lost = lost.as_deref();
+        blocks::packet(&mut self.batch, &WrittenPacket { interface, lost, ..packet });
         self.batched += 1;
         if self.batch.len() >= BATCH {
             self.flush();
@@ -204,6 +220,7 @@ impl PacketFiles for CaptureFiles {
 
     fn flush(&mut self) {
         let packets = std::mem::take(&mut self.batched);
+        let told = self.batched_losses.take();
         let Some(current) = self.current.as_mut().filter(|_| !self.batch.is_empty()) else {
             return;
         };
@@ -215,6 +232,8 @@ impl PacketFiles for CaptureFiles {
             Err(error) => {
                 self.last_error = Some(error.to_string());
                 self.lost += packets;
+                self.losses.add(told);
+                self.losses.add_unwritten(packets);
                 // Half a block, and descriptions of interfaces that are not there.
                 let _ = current.file.set_len(current.size);
                 self.current = None;
@@ -223,7 +242,14 @@ impl PacketFiles for CaptureFiles {
         self.batch.clear();
     }
 
-    fn close(&mut self, note: &EndNote, dropped: u64) {
+    fn close(&mut self, losses: Vec<Loss>, dropped: u64) {
+        self.losses.add(losses);
+        if self.current.is_none()
+            && let Err(error) = self.open()
+        {
+            self.last_error = Some(error.to_string());
+        }
+        let note = LossNote { losses: self.losses.take() };
         let Some(current) = &self.current else { return };
         if current.interfaces.is_empty() && note.losses.is_empty() {
             return;
@@ -269,8 +295,9 @@ mod tests {
             bytes: &[0x45; 40],
             wire_length: 1_000,
             comment: &comment,
+            lost: None,
         };
-        files.add(Some(u32::try_from(number % 3).unwrap()), packet);
+        files.add(Some(u32::try_from(number % 3).unwrap()), packet, Vec::new());
     }
 
     fn times(path: &Path) -> Vec<u64> {

@@ -1,9 +1,12 @@
-//! Losses that the next packet's comment tells of.
+//! Losses that no comment in a file tells of yet.
 
-use crate::event::Loss;
+use crate::event::{Loss, LossUnit};
 use crate::source::pcapng::note::MAX_LOSSES;
 
-/// Losses that no packet tells of yet: at most [`MAX_LOSSES`], then those of one reason together.
+/// The reason of a loss of packets that the files could not take.
+const NOT_WRITTEN: &str = "capture";
+
+/// Losses that no comment tells of yet: at most [`MAX_LOSSES`], then those of one reason together.
 #[derive(Debug, Default)]
 pub(super) struct PendingLosses(Vec<Loss>);
 
@@ -33,6 +36,14 @@ impl PendingLosses {
         self.0.truncate(MAX_LOSSES);
     }
 
+    /// Adds packets that could not be written.
+    pub(super) fn add_unwritten(&mut self, count: u64) {
+        if count > 0 {
+            let reason = NOT_WRITTEN.into();
+            self.add([Loss { reason, what: LossUnit::Records, count, process: None }]);
+        }
+    }
+
     /// Takes all of them.
     pub(super) fn take(&mut self) -> Vec<Loss> {
         std::mem::take(&mut self.0)
@@ -42,7 +53,7 @@ impl PendingLosses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{LossProcess, LossUnit};
+    use crate::event::LossProcess;
 
     #[test]
     fn losses_of_many_processes_are_counted_together_and_none_is_left_out() {

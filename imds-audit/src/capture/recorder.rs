@@ -21,10 +21,10 @@ use super::responses::{OpenResponse, ResponseStream};
 use super::writer::{CaptureWriter, FilesProgress, QueuedPacket};
 use crate::audit::auditor::Auditor;
 use crate::audit::token::TokenHasher;
-use crate::event::{Loss, LossUnit, Time};
+use crate::event::{Loss, Time};
 use crate::pipeline::record_tap::RecordTap;
 use crate::segment::{ConnectionId, Direction, EndpointPair, Segment, Timestamp};
-use crate::source::pcapng::note::{EndNote, PacketNote};
+use crate::source::pcapng::note::PacketNote;
 
 /// The connections that are followed; of one that makes room nothing more is cleaned.
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
@@ -34,8 +34,6 @@ const MAX_HELD: usize = 8 << 20;
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// What a held packet takes beside its payload.
 const OVERHEAD: usize = 512;
-/// The reason of a loss of packets that the files could not take.
-const NOT_WRITTEN: &str = "capture";
 
 /// What a capture has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,8 +54,6 @@ pub(crate) struct CaptureTotals {
 pub(crate) struct CaptureRecorder {
     writer: CaptureWriter,
     losses: PendingLosses,
-    /// Packets that were not written, and that a comment tells of.
-    told_lost: u64,
     host_netns: Option<u32>,
     hasher: TokenHasher,
     connections: LruCache<ConnectionId, Connection>,
@@ -98,7 +94,6 @@ impl CaptureRecorder {
         Ok(Self {
             writer: CaptureWriter::start(files)?,
             losses: PendingLosses::default(),
-            told_lost: 0,
             host_netns,
             hasher: TokenHasher::new(),
             connections: LruCache::new(MAX_CONNECTIONS),
@@ -291,7 +286,7 @@ impl CaptureRecorder {
     }
 
     fn write_front(&mut self, auditor: &Auditor) {
-        let Some(mut held) = self.held.pop_front() else { return };
+        let Some(held) = self.held.pop_front() else { return };
         self.first += 1;
         self.held_bytes = self.held_bytes.saturating_sub(held.payload.len() + OVERHEAD);
         let title = match self.connections.peek_mut(&held.connection) {
@@ -308,22 +303,11 @@ impl CaptureRecorder {
         } else {
             title
         };
-        held.note.losses = self.losses.take();
         let comment = held.note.comment(&people);
         let (bytes, wire_length) = held.headers.packet(&held.payload, held.length);
         let time = nanoseconds(auditor.clock().time(held.time));
-        self.writer.push(QueuedPacket { netns: held.netns, time, bytes, wire_length, comment });
-    }
-
-    /// Takes note of packets that could not be written.
-    fn note_unwritten(&mut self) {
-        let lost = self.writer.lost();
-        let count = lost.saturating_sub(self.told_lost);
-        if count > 0 {
-            self.told_lost = lost;
-            let reason = NOT_WRITTEN.into();
-            self.losses.add([Loss { reason, what: LossUnit::Records, count, process: None }]);
-        }
+        let (netns, losses) = (held.netns, self.losses.take());
+        self.writer.push(QueuedPacket { netns, time, bytes, wire_length, comment, losses });
     }
 }
 
@@ -361,7 +345,6 @@ impl RecordTap for CaptureRecorder {
     }
 
     fn turn(&mut self, auditor: &mut Auditor, now: Timestamp) {
-        self.note_unwritten();
         self.write_ready(auditor, now, false);
     }
 
@@ -371,9 +354,8 @@ impl RecordTap for CaptureRecorder {
 
     fn finish(&mut self, auditor: &mut Auditor, now: Timestamp) {
         self.write_ready(auditor, now, true);
-        self.note_unwritten();
-        let note = EndNote { losses: self.losses.take() };
-        let FilesProgress { packets, lost, last_error, files } = self.writer.finish(note);
+        let losses = self.losses.take();
+        let FilesProgress { packets, lost, last_error, files } = self.writer.finish(losses);
         let unfinished = self.unfinished;
         *self.totals.borrow_mut() = CaptureTotals { packets, lost, unfinished, last_error, files };
     }

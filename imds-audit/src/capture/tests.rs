@@ -8,7 +8,7 @@ use super::*;
 use crate::event::{Body, Event, HostIdentity, Loss, LossUnit, Origin, StopReason};
 use crate::pipeline::interrupt::Interrupt;
 use crate::pipeline::replay::Replay;
-use crate::source::pcapng::note::{EndNote, PacketNote, SectionNote};
+use crate::source::pcapng::note::{PacketNote, SectionNote};
 
 fn loss(reason: &'static str, count: u64) -> Loss {
     Loss { reason: reason.into(), what: LossUnit::Records, count, process: None }
@@ -46,13 +46,18 @@ fn a_replay_tells_of_whose_packets_they_are_and_of_what_the_capture_lost() {
     };
     let request = b"GET / HTTP/1.1\r\n\r\n";
     let (bytes, wire_length) = headers.packet(request, request.len());
-    let note = PacketNote { losses: vec![loss("request", 3)], ..PacketNote::default() };
-    let comment = note.comment("a packet");
-    let packet =
-        WrittenPacket { interface: 0, time: 1_000, bytes: &bytes, wire_length, comment: &comment };
-    files.add(Some(7), packet);
+    let comment = PacketNote::default().comment("a packet");
+    let packet = WrittenPacket {
+        interface: 0,
+        time: 1_000,
+        bytes: &bytes,
+        wire_length,
+        comment: &comment,
+        lost: None,
+    };
+    files.add(Some(7), packet, vec![loss("request", 3)]);
     files.flush();
-    files.close(&EndNote { losses: vec![loss("capture", 2)] }, 2);
+    files.close(vec![loss("capture", 2)], 2);
 
     let origin =
         Origin { labels: [("role".to_owned(), "new".to_owned())].into(), ..Origin::default() };

@@ -12,7 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::blocks::WrittenPacket;
-use crate::source::pcapng::note::EndNote;
+use super::pending_losses::PendingLosses;
+use crate::event::Loss;
 
 /// The most bytes of packets that wait to be written.
 const CAPACITY: usize = 16 << 20;
@@ -31,14 +32,15 @@ const TOO_SLOW: &str = "writing takes too long";
 
 /// Files that packets are written to.
 pub(super) trait PacketFiles: Send + 'static {
-    /// Adds a packet of a network namespace; the number of its interface is set here.
-    fn add(&mut self, netns: Option<u32>, packet: WrittenPacket<'_>);
+    /// Adds a packet of a network namespace, and what was lost before it; the number of its interface
+    /// is set here.
+    fn add(&mut self, netns: Option<u32>, packet: WrittenPacket<'_>, losses: Vec<Loss>);
 
     /// Writes what was added.
     fn flush(&mut self);
 
-    /// Writes what is known at the end; `dropped` packets were not added.
-    fn close(&mut self, note: &EndNote, dropped: u64);
+    /// Writes what was lost behind the last packet; `dropped` packets in all were not added.
+    fn close(&mut self, losses: Vec<Loss>, dropped: u64);
 
     /// Returns what was done so far.
     fn progress(&self) -> FilesProgress;
@@ -69,6 +71,8 @@ pub(super) struct QueuedPacket {
     pub(super) wire_length: usize,
     /// Its comment.
     pub(super) comment: String,
+    /// What was lost before it.
+    pub(super) losses: Vec<Loss>,
 }
 
 /// A queue of packets on their way to files.
@@ -93,12 +97,14 @@ struct State {
     /// What waits is to be written now.
     is_due: bool,
     /// Nothing more comes.
-    end: Option<EndNote>,
+    end: Option<Vec<Loss>>,
     has_exited: bool,
     /// Counts what the thread has done.
     steps: u64,
     /// Packets that had no room.
     dropped: u64,
+    /// Those, and what was lost before them, since the last packet that had.
+    losses: PendingLosses,
     files: FilesProgress,
 }
 
@@ -130,24 +136,25 @@ impl Shared {
             drop(state);
 
             for packet in chunk {
-                let QueuedPacket { netns, time, bytes, wire_length, comment } = &packet;
-                let (bytes, wire_length) = (bytes.as_slice(), *wire_length);
-                let packet =
-                    WrittenPacket { interface: 0, time: *time, bytes, wire_length, comment };
-                files.add(*netns, packet);
+                let QueuedPacket { netns, time, bytes, wire_length, comment, losses } = packet;
+                let (bytes, comment) = (bytes.as_slice(), comment.as_str());
+                let written =
+                    WrittenPacket { interface: 0, time, bytes, wire_length, comment, lost: None };
+                files.add(netns, written, losses);
             }
             files.flush();
-            if let Some(note) = &end {
-                files.close(note, dropped);
+            let is_last = end.is_some();
+            if let Some(losses) = end {
+                files.close(losses, dropped);
             }
             let mut state = self.lock();
             state.size = state.size.saturating_sub(size);
             state.in_hand = 0;
             state.steps += 1;
             state.files = files.progress();
-            state.has_exited = end.is_some();
+            state.has_exited = is_last;
             self.done.notify_all();
-            if end.is_some() {
+            if is_last {
                 return;
             }
         }
@@ -170,12 +177,15 @@ impl CaptureWriter {
 
     /// Takes a packet, which is written after the next [`Self::flush`]. Never waits: a packet that
     /// there is no room for is lost.
-    pub(super) fn push(&self, packet: QueuedPacket) {
+    pub(super) fn push(&self, mut packet: QueuedPacket) {
         let mut state = self.0.lock();
         if state.size + packet.size() > CAPACITY {
             state.dropped += 1;
+            state.losses.add(packet.losses);
+            state.losses.add_unwritten(1);
             return;
         }
+        packet.losses.extend(state.losses.take());
         state.size += packet.size();
         state.waiting.push_back(packet);
     }
@@ -189,16 +199,12 @@ impl CaptureWriter {
         }
     }
 
-    /// Returns how many packets were lost so far.
-    pub(super) fn lost(&self) -> u64 {
-        let state = self.0.lock();
-        state.dropped + state.files.lost
-    }
-
-    /// Ends the thread, and waits as long as it makes progress. Returns what was written.
-    pub(super) fn finish(&self, note: EndNote) -> FilesProgress {
+    /// Ends the thread, and waits as long as it makes progress. Returns what was written. `losses` lie
+    /// behind the last packet.
+    pub(super) fn finish(&self, mut losses: Vec<Loss>) -> FilesProgress {
         let mut state = self.0.lock();
-        state.end = Some(note);
+        losses.extend(state.losses.take());
+        state.end = Some(losses);
         self.0.work.notify_one();
         let (mut idle, mut seen) = (0, state.steps);
         for _ in 0..ATTEMPTS {
@@ -231,13 +237,15 @@ mod tests {
         gate: Receiver<()>,
         entered: Sender<()>,
         written: u64,
-        closed: Arc<Mutex<Option<(EndNote, u64)>>>,
+        closed: Arc<Mutex<Option<(u64, u64)>>>,
+        told: u64,
     }
 
     impl PacketFiles for Slow {
-        fn add(&mut self, _: Option<u32>, packet: WrittenPacket<'_>) {
+        fn add(&mut self, _: Option<u32>, packet: WrittenPacket<'_>, losses: Vec<Loss>) {
             assert_eq!(packet.bytes.len(), 100_000);
             self.written += 1;
+            self.told += losses.iter().map(|loss| loss.count).sum::<u64>();
         }
 
         fn flush(&mut self) {
@@ -246,8 +254,9 @@ mod tests {
             let _ = self.gate.recv();
         }
 
-        fn close(&mut self, note: &EndNote, dropped: u64) {
-            *self.closed.lock().unwrap() = Some((note.clone(), dropped));
+        fn close(&mut self, losses: Vec<Loss>, dropped: u64) {
+            self.told += losses.iter().map(|loss| loss.count).sum::<u64>();
+            *self.closed.lock().unwrap() = Some((self.told, dropped));
         }
 
         fn progress(&self) -> FilesProgress {
@@ -257,14 +266,21 @@ mod tests {
 
     fn packet() -> QueuedPacket {
         let bytes = vec![1; 100_000];
-        QueuedPacket { netns: None, time: 1, bytes, wire_length: 100_000, comment: String::new() }
+        QueuedPacket {
+            netns: None,
+            time: 1,
+            bytes,
+            wire_length: 100_000,
+            comment: String::new(),
+            losses: Vec::new(),
+        }
     }
 
     #[test]
     fn a_disk_that_hangs_holds_nothing_up_and_what_had_no_room_is_counted() {
         let ((open, gate), (entered, is_writing)) = (channel(), channel());
         let closed = Arc::default();
-        let slow = Slow { gate, entered, written: 0, closed: Arc::clone(&closed) };
+        let slow = Slow { gate, entered, written: 0, closed: Arc::clone(&closed), told: 0 };
         let writer = CaptureWriter::start(slow).unwrap();
         writer.push(packet());
         writer.flush();
@@ -274,27 +290,27 @@ mod tests {
             writer.push(packet());
             writer.flush();
         }
-        let lost = writer.lost();
-        assert!((1_001 - lost) * 100_128 <= CAPACITY as u64, "{lost}");
-        assert!(lost < 900, "{lost}");
         drop(open);
-        let note = EndNote::default();
-        let done = writer.finish(note.clone());
-        assert_eq!((done.packets, done.lost), (1_001 - lost, lost));
+        let done = writer.finish(Vec::new());
+        let lost = done.lost;
+        assert!((1_001 - lost) * 100_128 <= CAPACITY as u64, "{lost}");
+        assert!(0 < lost && lost < 900, "{lost}");
+        assert_eq!(done.packets, 1_001 - lost);
         assert_eq!(done.last_error.as_deref(), Some(TOO_SLOW));
-        assert_eq!(*closed.lock().unwrap(), Some((note, lost)));
+        // Comments tell of each.
+        assert_eq!(*closed.lock().unwrap(), Some((lost, lost)));
     }
 
     #[test]
     fn a_disk_that_never_comes_back_is_given_up_and_its_packets_are_lost() {
         let ((open, gate), (entered, is_writing)) = (channel(), channel());
-        let slow = Slow { gate, entered, written: 0, closed: Arc::default() };
+        let slow = Slow { gate, entered, written: 0, closed: Arc::default(), told: 0 };
         let writer = CaptureWriter::start(slow).unwrap();
         writer.push(packet());
         writer.flush();
         is_writing.recv().unwrap();
         writer.push(packet());
-        assert_eq!(writer.finish(EndNote::default()).lost, 2);
+        assert_eq!(writer.finish(Vec::new()).lost, 2);
         drop(open);
     }
 }

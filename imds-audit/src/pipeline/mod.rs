@@ -15,6 +15,7 @@ mod packet_input;
 pub(crate) mod record_tap;
 pub(crate) mod replay;
 pub(crate) mod shutdown;
+mod startup_code;
 mod wakeup_throttle;
 
 use std::{
@@ -254,6 +255,7 @@ impl Session {
         if let Some(start) = self.start.take() {
             observer(&start);
         }
+        startup_code::release();
         let mut tally = self.tally_interval.map(|interval| {
             let mut ticks = interval_at(Instant::now() + interval, interval);
             // A machine that was suspended gets one window for all of it.

@@ -21,7 +21,7 @@ use crate::flow::Limits;
 use crate::frame::{Defragmenter, Frame, LinkType, Prefilter, Refusal, Tunnel};
 use crate::output::sink::Sink;
 use crate::segment::{ConnectionId, Timestamp};
-use crate::source::pcapng::note::{NotedTask, PacketNote, SectionNote};
+use crate::source::pcapng::note::{LossNote, NotedTask, PacketNote, SectionNote};
 use crate::source::pcapng::{CaptureError, CaptureReader, Chunks, Packet};
 
 /// The bytes of lines that may wait before the replay waits for their writers.
@@ -302,6 +302,7 @@ impl Replay {
             return false;
         };
         let note = packet.comments().find_map(PacketNote::parse);
+        let lost = packet.comments().skip(1).find_map(LossNote::parse).unwrap_or_default();
         let id = match &note {
             // Numbers of sockets are those of a run.
             Some(note) => self.connections.hash_one((&self.captured.run, note.socket)),
@@ -313,11 +314,11 @@ impl Replay {
             self.auditor.handle_segment(&segment, [0; COMM_LENGTH]);
             return true;
         };
-        if !note.losses.is_empty() {
-            if note.losses.iter().any(|loss| loss.what != LossUnit::Processes) {
+        if !lost.losses.is_empty() {
+            if lost.losses.iter().any(|loss| loss.what != LossUnit::Processes) {
                 self.auditor.handle_loss();
             }
-            self.report(note.losses, observer);
+            self.report(lost.losses, observer);
         }
         if note.body {
             return true;

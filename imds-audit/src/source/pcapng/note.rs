@@ -39,10 +39,10 @@ pub(crate) struct SectionNote {
     pub labels: BTreeMap<String, String>,
 }
 
-/// What is known at the end of a capture.
+/// What the capturing run lost and reported.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct EndNote {
-    /// What was lost behind the last packet.
+pub(crate) struct LossNote {
+    /// What was lost since the last such note: before its packet or, at the end, behind the last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<Loss>,
 }
@@ -79,9 +79,6 @@ pub(crate) struct PacketNote {
     /// The records of the connection that were lost before it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub lost_records: u32,
-    /// What the capturing run lost before it, of any connection, and reported.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub losses: Vec<Loss>,
     /// Its bytes may have changed after they were read.
     #[serde(default, skip_serializing_if = "is_default")]
     pub shared: bool,
@@ -178,7 +175,6 @@ impl PacketNote {
                 clean(process);
             }
         }
-        clean_losses(&mut note.losses);
         Some(note)
     }
 }
@@ -209,7 +205,7 @@ impl SectionNote {
     }
 }
 
-impl EndNote {
+impl LossNote {
     /// Returns a comment: a text for people and this note.
     pub(crate) fn comment(&self, people: &str) -> String {
         let json = serde_json::to_string(self).unwrap_or_default();

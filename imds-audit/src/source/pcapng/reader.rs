@@ -3,7 +3,7 @@
 use super::CaptureError;
 use super::blocks::{COMMENT, Interface, Options, Order};
 use super::input::{Input, MAX_BLOCK};
-use super::note::{EndNote, MAX_LOSSES, SectionNote};
+use super::note::{LossNote, MAX_LOSSES, SectionNote};
 use super::read_ahead::Chunks;
 use crate::event::Loss;
 
@@ -258,7 +258,7 @@ impl<R: Chunks> CaptureReader<R> {
                     .map(|(_, comment)| comment);
                 if kind == SECTION {
                     self.section = comments.find_map(SectionNote::parse);
-                } else if let Some(note) = comments.find_map(EndNote::parse) {
+                } else if let Some(note) = comments.find_map(LossNote::parse) {
                     let room = MAX_LOSSES.saturating_sub(self.losses.len());
                     self.losses.extend(note.losses.into_iter().take(room));
                 }

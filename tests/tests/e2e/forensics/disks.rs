@@ -16,10 +16,10 @@ use super::{lines, replay, run, tool, wait_for_served};
 struct Disk(TempDir);
 
 impl Disk {
-    /// One in memory that holds 64 KiB.
+    /// One in memory that holds 256 KiB.
     fn small() -> Self {
         let disk = Self(tempfile::tempdir().unwrap());
-        let options = Some(c"size=64k");
+        let options = Some(c"size=256k");
         mount(c"tmpfs", disk.0.path(), c"tmpfs", MountFlags::empty(), options).unwrap();
         disk
     }
@@ -29,8 +29,9 @@ impl Disk {
         fs::File::create(image).unwrap().set_len(8 << 20).unwrap();
         tool("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()]);
         let disk = Self(tempfile::tempdir().unwrap());
-        let mounted = Command::new("mount").arg("-o").arg("loop").arg(image).arg(disk.0.path());
-        let is_mounted = mounted.output().unwrap().status.success();
+        let mut command = Command::new("mount");
+        command.arg("-o").arg("loop").arg(image).arg(disk.0.path());
+        let is_mounted = command.output().unwrap().status.success();
         is_mounted.then_some(disk)
     }
 
