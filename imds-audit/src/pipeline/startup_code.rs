@@ -19,7 +19,7 @@ struct Mapping {
 pub(super) fn release() {
     let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
     let own = (release as fn()) as usize;
-    for Mapping { start, length } in code_around(&maps, own) {
+    if let Some(Mapping { start, length }) = code_around(&maps, own) {
         // SAFETY: the mapping is of a file, executable and not writable, so that every page of it is
         // the file's: its next use reads the same bytes. Relocations are in mappings that can be
         // written, or could.

@@ -68,9 +68,9 @@ fn packets(path: &Path) -> u64 {
 /// The packets that a replay says were lost while they were written.
 fn unwritten(path: &Path, address: &str) -> u64 {
     let events = replay(path, address);
-    let losses =
-        events.iter().filter(|event| event["kind"] == "loss" && event["reason"] == "capture");
-    losses.map(|loss| loss["count"].as_u64().unwrap()).sum()
+    let losses = events.iter().filter(|event| event["kind"] == "loss").map(|event| &event["loss"]);
+    let unwritten = losses.filter(|loss| loss["reason"] == "capture");
+    unwritten.map(|loss| loss["count"].as_u64().unwrap()).sum()
 }
 
 #[test]
