@@ -20,11 +20,59 @@ impl Clock {
             jiff::Timestamp::MAX
         }))
     }
+
+    /// Returns the clock after another reading. The offset changes only when the time of day is set,
+    /// or the host slept: one that may be right stays, so that times keep their order.
+    pub const fn adjusted(self, reading: ClockReading) -> Self {
+        if (reading.offset - self.offset).abs() <= reading.error { self } else { reading.clock() }
+    }
+}
+
+/// A comparison of the two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockReading {
+    offset: i128,
+    /// How far the offset may be from this, in nanoseconds, either way.
+    error: i128,
+}
+
+impl ClockReading {
+    /// Makes one of the nanoseconds since boot before and after the time of day was read.
+    pub const fn new(before: i128, time_of_day: i128, after: i128) -> Self {
+        let error = (after - before) / 2;
+        Self { offset: time_of_day - before - error, error: error + 1 }
+    }
+
+    /// Returns the more exact one of two.
+    pub const fn better(self, other: Self) -> Self {
+        if other.error < self.error { other } else { self }
+    }
+
+    /// Returns a clock with its offset.
+    pub const fn clock(self) -> Clock {
+        Clock { offset: self.offset }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reading_that_was_interrupted_sets_no_clock() {
+        let clock = ClockReading::new(1_000, 900_000, 1_200).clock();
+        assert_eq!(clock.offset, 898_900);
+        // Something else ran for a millisecond before the time of day was read, or after.
+        for time_of_day in [901_000, 1_900_000] {
+            let reading = ClockReading::new(2_000, time_of_day, 1_002_000);
+            assert_eq!(clock.adjusted(reading), clock);
+            let exact = ClockReading::new(2_000, 901_000, 2_200);
+            assert_eq!((reading.better(exact), exact.better(reading)), (exact, exact));
+        }
+        // The time of day was set.
+        let reading = ClockReading::new(2_000, 801_100, 2_200);
+        assert_eq!(clock.adjusted(reading).offset, 799_000);
+    }
 
     #[test]
     fn a_time_beyond_what_a_timestamp_holds_is_the_nearest_one() {

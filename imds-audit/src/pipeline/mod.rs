@@ -38,7 +38,7 @@ use tokio::{
 use wakeup_throttle::WakeupThrottle;
 
 use crate::{
-    audit::{auditor::Auditor, clock::Clock},
+    audit::{auditor::Auditor, clock::ClockReading},
     event::{
         Body, Event, Fallback, LossEvent, LossUnit, Origin, SourceKind, StartEvent, StopReason,
     },
@@ -56,6 +56,8 @@ use crate::{
 
 /// The number of records taken before time, losses and signals get their turn.
 const BATCH: usize = 1024;
+/// How often the clocks are compared at a time, of which the best one counts.
+const CLOCK_READINGS: usize = 3;
 
 /// A live audit.
 pub struct Session {
@@ -163,7 +165,7 @@ impl Session {
         let processes = processes.with_argument_filter(|arguments| {
             arguments.with_words(&redact::arguments(arguments.iter()))
         });
-        let mut auditor = Auditor::new(limits, read_clock());
+        let mut auditor = Auditor::new(limits, read_clock().clock());
         auditor.set_host_netns(host_netns(roots));
         let origin = Origin { source: Some(source.kind()), ..origin };
         // A packet socket has little room beyond its bytes, and owners are looked for at once.
@@ -319,7 +321,7 @@ impl Session {
     /// Takes a batch of records and does what is due. Returns the time of the last one if there
     /// are more.
     fn turn(&mut self, observer: &mut impl FnMut(&Event)) -> Option<Timestamp> {
-        self.auditor.set_clock(read_clock());
+        self.auditor.set_clock(self.auditor.clock().adjusted(read_clock()));
         let Self { source, processes, auditor, events, without_ttl, malformed, tap, .. } = self;
         // While records are waiting, the audit's time is that of the last one taken: the response
         // to a request that is long due may be among them.
@@ -553,8 +555,15 @@ fn now() -> Timestamp {
     Timestamp(u64::try_from(nanoseconds(ClockId::Boottime)).unwrap_or(0))
 }
 
-fn read_clock() -> Clock {
-    Clock { offset: nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Boottime) }
+/// Reads the offset of the clocks.
+fn read_clock() -> ClockReading {
+    let reading = |_| {
+        let before = nanoseconds(ClockId::Boottime);
+        let time_of_day = nanoseconds(ClockId::Realtime);
+        ClockReading::new(before, time_of_day, nanoseconds(ClockId::Boottime))
+    };
+    // On a busy host something else may run between two of them.
+    (1..CLOCK_READINGS).map(reading).fold(reading(0), ClockReading::better)
 }
 
 fn nanoseconds(clock: ClockId) -> i128 {

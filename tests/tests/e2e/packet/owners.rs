@@ -21,12 +21,14 @@ fn of_a_process_that_may_not_be_looked_at_the_place_is_named_and_nothing_is_gues
     let Some(scene) = scene else { return };
     let (_folder, client) = imds_audit_tests::public_copy(std::path::Path::new(CLIENT));
     let mut command = scene.command(&client);
-    let ask = ["stdin-line", "connect", SERVICE, "send", PUT, "receive", "send", GET_V2, "receive"];
-    command.args(ask).current_dir("/");
+    let ask = ["send", PUT, "receive", "send", GET_V2, "receive"];
+    // Its socket is open until it was looked for.
+    command.args(["stdin-line", "connect", SERVICE]).args(ask).arg("stdin").current_dir("/");
     become_user(&mut command, 65_534);
     let mut caller = scene.start_command(&mut command);
     group.adopt(caller.pid());
     caller.say("\n");
+    scene.wait_for_events(2);
     let caller = caller.wait();
     assert!(caller.status.success(), "{caller:?}");
     let findings = scene.finish();
