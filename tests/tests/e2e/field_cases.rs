@@ -1,14 +1,19 @@
 //! Causes met in the field, each by the script or the request that shows it.
 
+use std::fs::File;
+use std::io::Write;
+
 use imds_audit::simulator::{HopLimit, HttpTokens, Status, TokenMode, Topology};
 use imds_audit_tests::{Cgroup, Comparison, TestBed, TestNetwork, node_modules, skip, until};
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 
 const TOKEN: &str = "http://169.254.169.254/latest/api/token";
 const TTL: &str = "-H 'X-aws-ec2-metadata-token-ttl-seconds: 60'";
 const READ: &str = "curl -s http://169.254.169.254/latest/meta-data/instance-id";
 
-/// The requests of a script, and what is advised on the last one.
+/// The requests of a script, and what is advised on the last one. `held` in it waits until the first
+/// request was reported: a shell that has ended before it was looked for is not known.
 struct Case {
     script: String,
     mode: TokenMode,
@@ -34,8 +39,22 @@ fn run(case: &Case) -> Option<Comparison> {
     let (scene, address) = TestBed::alone("json", &[])?;
     scene.service.set_mode(case.mode);
     let script = case.script.replace("169.254.169.254", &address);
-    let script = format!("scene={}; {script}; true", scene.network.client_inode());
-    scene.run_well("bash", &["-c", &script]);
+    let folder = tempfile::tempdir().unwrap();
+    let gate = folder.path().join("gate");
+    mkfifoat(CWD, &gate, Mode::RUSR | Mode::WUSR).unwrap();
+    let held = format!("held() {{ read -r _ <{}; }}; export -f held", gate.display());
+    let script = format!("scene={}; {held}; {script}; true", scene.network.client_inode());
+    let caller = scene.start("bash", &["-c", &script]);
+    // Open until the script has ended: whoever is held reads from it.
+    let opened = case.script.contains("held").then(|| {
+        scene.wait_for_events(1);
+        let mut gate = File::options().read(true).write(true).open(&gate).unwrap();
+        gate.write_all(b"\n").unwrap();
+        gate
+    });
+    let caller = caller.wait();
+    assert!(caller.status.success(), "{caller:?}");
+    drop(opened);
     Some(scene.finish())
 }
 
@@ -66,17 +85,21 @@ fn a_token_request_in_a_subshell_explains_the_reads_of_its_script() {
         ..case(script, &["v2-token", "v1"], "refused")
     };
     assert_told(&[
-        refused(format!("T=$({put} | tr -d x); {READ}")),
-        refused(format!("t() {{ {put}; }}; T=$(t) || {READ}")),
+        refused(format!("T=$({put} | tr -d x; held); {READ}")),
+        refused(format!("t() {{ {put} || {{ held; false; }}; }}; T=$(t) || {READ}")),
         refused(format!("( {put} ); {READ}")),
         Case {
             command: Some("X-aws-ec2-metadata-token: $TOKEN"),
-            ..case(format!("T=$({put} | tr -d x); {READ}"), &["v2-token", "v1"], "unused")
+            ..case(format!("T=$({put} | tr -d x; held); {READ}"), &["v2-token", "v1"], "unused")
         },
         Case {
             mode: TokenMode::NoAnswer,
             command: Some(RAISE),
-            ..case(format!("T=$({put} -m 1 | tr -d x); {READ}"), &["v2-token", "v1"], "unanswered")
+            ..case(
+                format!("T=$({put} -m 1 | tr -d x; held); {READ}"),
+                &["v2-token", "v1"],
+                "unanswered",
+            )
         },
     ]);
 }
@@ -90,10 +113,10 @@ fn a_token_that_another_script_fetches_explains_the_reads_of_the_one_that_called
         path.to_str().unwrap().to_owned()
     };
     // Its arguments are the options and the address of the service.
-    let fetch = script("token.sh", "curl -s -X PUT \"$@\" || true\n");
+    let fetch = script("token.sh", "curl -s -X PUT \"$@\" || true\nheld\n");
     let read = script("main.sh", "T=$(bash \"$1\" \"${@:3}\")\ncurl -s \"$2\"\ntrue\n");
     let url = "http://169.254.169.254/latest/meta-data/instance-id";
-    let script = format!("bash {read} {fetch} {url} {TTL} {TOKEN}");
+    let script = format!("bash {read} {fetch} {url} {TTL} {TOKEN}; : held");
     assert_told(&[Case {
         command: Some("X-aws-ec2-metadata-token: $TOKEN"),
         ..case(script, &["v2-token", "v1"], "unused")
