@@ -1,6 +1,8 @@
 //! Parts of the engine that the benchmarks, the guests of the virtual machines and the end-to-end
 //! tests use one by one. They change without notice.
 
+pub mod misclassification;
+
 pub use crate::audit::{auditor::Auditor, clock::Clock};
 pub use crate::flow::Limits;
 pub use crate::output::{

@@ -1,21 +1,18 @@
-//! Every way to be misread, from bytes to what is written.
+//! Requests and responses that are easy to misread, from bytes to the written line.
 
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::auditor::Auditor;
 use super::clock::Clock;
-use crate::event::Event;
+use crate::event::{Class, Event, Outcome};
 use crate::flow::{Limits, fixture};
+use crate::internal::misclassification::{
+    ANSWERS, AnswerRow, EXPECTS, ROWS, Row, SECOND, SECOND_ANSWER,
+};
 use crate::output::text::{TextStyle, render};
 use crate::segment::{Direction, Segment, Timestamp};
 use crate::text::bounded::is_hidden;
-
-mod rows {
-    include!("misclassification/rows.rs");
-}
-
-use rows::{ANSWERS, AnswerRow, EXPECTS, ROWS, Row, SECOND, SECOND_ANSWER};
 
 /// Sends bytes and an answer through the stages, the request in pieces. Returns the events.
 fn reported(request: &[u8], piece: usize, answer: &[u8]) -> Vec<Event> {
@@ -83,11 +80,11 @@ fn request(row: &Row) -> Vec<u8> {
     bytes
 }
 
-fn version(class: &str) -> Value {
+fn version(class: Class) -> Value {
     match class {
-        "v1" => 1.into(),
-        "v2" | "v2-token" | "v2-empty-token" => 2.into(),
-        _ => Value::Null,
+        Class::V1 => 1.into(),
+        Class::V2 | Class::V2Token | Class::V2EmptyToken => 2.into(),
+        Class::Foreign | Class::Unknown => Value::Null,
     }
 }
 
@@ -102,14 +99,14 @@ fn every_row_is_told_as_what_it_is_however_it_is_cut() {
             let place = format!("{} by {piece}: {}", row.name, row.law);
             assert_eq!(events.len(), 1, "{place}: {events:#?}");
             let event = json(&events[0]);
-            assert_eq!(event["imds"]["class"], row.class, "{place}");
+            assert_eq!(event["imds"]["class"], row.class.name(), "{place}");
             assert_eq!(event["imds"]["version"], version(row.class), "{place}");
-            if row.class != "unknown" {
+            if row.class != Class::Unknown {
                 assert_eq!(event["http"]["status"], row.status, "{place}");
             }
             let line = line(&events[0]);
             assert!(!line.contains("AQAEplanted"), "{line}");
-            assert!(line.contains(row.class), "{line}");
+            assert!(line.contains(row.class.name()), "{line}");
         }
     }
 }
@@ -177,7 +174,7 @@ fn every_answer_is_told_as_what_it_is() {
         let events = answered(row);
         let outcomes: Vec<_> =
             events.iter().map(|event| json(event)["imds"]["outcome"].clone()).collect();
-        let expected = [row.outcome, "forbidden"];
+        let expected = [row.outcome, Outcome::Forbidden].map(Outcome::name);
         assert_eq!(outcomes, expected[..1 + usize::from(row.goes_on)], "{}", row.name);
     }
 }

@@ -1,15 +1,11 @@
-//! Every way to be misread, on a real socket: the rows of the audit's own test, sent to the
-//! simulated service.
+//! Requests and responses that are easy to misread, on real sockets: the rows of the audit's unit
+//! tests, sent to the simulated service.
 
+use imds_audit::event::{Class, Outcome};
+use imds_audit::internal::misclassification::{ANSWERS, EXPECTS, ROWS, SECOND, SECOND_ANSWER};
 use imds_audit::simulator::{SERVICE_V4, Topology};
 use imds_audit_tests::{Listener, TestBed, own_port, text};
 use serde_json::Value;
-
-mod rows {
-    include!("../../../imds-audit/src/audit/misclassification/rows.rs");
-}
-
-use rows::{ANSWERS, EXPECTS, ROWS, SECOND, SECOND_ANSWER};
 
 /// Writes bytes as the test client's escapes have them.
 fn step(request: &[u8]) -> String {
@@ -78,9 +74,9 @@ fn check_rows(scene: TestBed) {
             assert_eq!(text(events.next().unwrap(), "/imds/class"), "v2-token", "{}", row.name);
         }
         let event = events.next().unwrap();
-        assert_eq!(text(event, "/imds/class"), row.class, "{}: {}", row.name, row.law);
+        assert_eq!(text(event, "/imds/class"), row.class.name(), "{}: {}", row.name, row.law);
         let status = event.pointer("/http/status").and_then(|status| status.as_u64());
-        let expected = (row.class != "unknown").then_some(u64::from(row.status));
+        let expected = (row.class != Class::Unknown).then_some(u64::from(row.status));
         assert_eq!(status, expected, "{}: {}", row.name, row.law);
     }
     assert!(events.next().is_none());
@@ -101,13 +97,13 @@ fn with_a_desk(source: Source) -> Option<(TestBed, u16)> {
 
 /// The rows that a packet source reports with another outcome. It reads one header block of a packet
 /// that begins with `HTTP/1.` and at least a status, so that no byte of a body is copied.
-const BY_PACKETS: &[(&str, &str)] = &[
+const BY_PACKETS: &[(&str, Outcome)] = &[
     // The last header block of the packet is behind those of the interim responses.
-    ("after interim ones in the same segment", "unobserved"),
+    ("after interim ones in the same segment", Outcome::Unobserved),
     // No packet begins with a whole status.
-    ("in two halves of a status line", "unobserved"),
-    ("with a segment for each byte of its version and status", "unobserved"),
-    ("of half a status line", "unobserved"),
+    ("in two halves of a status line", Outcome::Unobserved),
+    ("with a segment for each byte of its version and status", Outcome::Unobserved),
+    ("of half a status line", Outcome::Unobserved),
 ];
 
 #[test]
@@ -117,11 +113,11 @@ fn every_answer_is_reported_as_what_it_is() {
 
 #[test]
 fn every_answer_is_reported_by_packets_as_what_it_is_or_as_unobserved() {
-    assert!(BY_PACKETS.iter().all(|(_, outcome)| *outcome == "unobserved"));
+    assert!(BY_PACKETS.iter().all(|(_, outcome)| *outcome == Outcome::Unobserved));
     check_answers(Packets, BY_PACKETS);
 }
 
-fn check_answers(source: Source, differing: &[(&str, &str)]) {
+fn check_answers(source: Source, differing: &[(&str, Outcome)]) {
     let Some((scene, port)) = with_a_desk(source) else { return };
     let desk = Listener::open(&scene.network, port);
     for row in ANSWERS {
@@ -143,7 +139,8 @@ fn check_answers(source: Source, differing: &[(&str, &str)]) {
     let mut expected = Vec::new();
     for row in ANSWERS {
         let differs = differing.iter().find(|(name, _)| *name == row.name);
-        expected.push((row.name, differs.map_or(row.outcome, |(_, outcome)| outcome)));
+        let outcome = differs.map_or(row.outcome, |(_, outcome)| *outcome);
+        expected.push((row.name, outcome.name()));
         found.push((row.name, outcomes.next().unwrap_or("-")));
         if row.goes_on {
             expected.push((row.name, "forbidden"));

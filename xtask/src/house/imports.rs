@@ -55,7 +55,6 @@ fn is_product(path: &str) -> bool {
     path.starts_with(ROOT)
         && path.ends_with(".rs")
         && !path.split('/').any(|part| is_test(part) || part.ends_with("_tests.rs"))
-        && !path.contains("misclassification")
 }
 
 /// Returns the path of a file's module: `flow::connection` for `flow/connection.rs`.
