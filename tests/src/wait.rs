@@ -31,8 +31,8 @@ pub fn until_exit(child: &mut Child) -> Option<ExitStatus> {
     until(|| child.try_wait().unwrap())
 }
 
-/// Gives what was written so far to a text file that somebody may be writing to, without a character
-/// of which only the beginning is there; nothing of a file that is not there.
+/// Reads a text file that may still be written to. Leaves out an incomplete character at its end;
+/// empty if the file does not exist.
 pub fn written_so_far(path: &Path) -> String {
     let mut bytes = fs::read(path).unwrap_or_default();
     if let Err(error) = str::from_utf8(&bytes) {

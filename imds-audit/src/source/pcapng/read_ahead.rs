@@ -18,8 +18,8 @@ pub(crate) trait Chunks {
     /// Consumes bytes of the current chunk.
     fn consume(&mut self, count: usize);
 
-    /// Takes the next chunk in the place of the current one, of which nothing may be left. Returns
-    /// whether there was one.
+    /// Replaces the current chunk, which must be consumed, by the next one. Returns whether there was
+    /// one.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read.
