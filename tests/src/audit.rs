@@ -4,12 +4,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use imds_audit::event::Event;
+use imds_audit::event::{ConnectionEvent, Loss, RequestEvent, StartEvent, StopEvent};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::audit_slots::AuditSlot;
+use super::events::{Events, values, whole_lines};
 use super::prerequisites::program;
 use super::wait::{until, until_exit, written_so_far};
 
@@ -62,18 +63,37 @@ impl Report {
 
     /// Reads the events that are the output's lines.
     pub fn events(&self) -> Vec<Value> {
-        events(&self.output)
+        values(&self.output)
     }
 
     /// Reads the events as the program's own reader does; writing them again must give the same.
-    pub fn typed_events(&self) -> Vec<Event> {
-        let typed = |value: Value| {
-            let event: Event = serde_json::from_value(value.clone())
-                .unwrap_or_else(|error| panic!("{error}: {value:#}"));
-            assert_eq!(serde_json::to_value(&event).unwrap(), value, "read and written again");
-            event
-        };
-        self.events().into_iter().map(typed).collect()
+    pub fn typed_events(&self) -> Events {
+        Events::read(&self.output)
+    }
+
+    /// Returns the requests.
+    pub fn requests(&self) -> Vec<RequestEvent> {
+        self.typed_events().requests()
+    }
+
+    /// Returns the connections without a request.
+    pub fn connections(&self) -> Vec<ConnectionEvent> {
+        self.typed_events().connections()
+    }
+
+    /// Returns the losses as they were reported, without those that `stop` adds up.
+    pub fn losses(&self) -> Vec<Loss> {
+        self.typed_events().losses()
+    }
+
+    /// Returns the first event, the start.
+    pub fn start(&self) -> StartEvent {
+        self.typed_events().start()
+    }
+
+    /// Returns the last event, the stop.
+    pub fn stop(&self) -> StopEvent {
+        self.typed_events().stop()
     }
 
     /// Gives everything that was written, for a search.
@@ -127,7 +147,17 @@ impl Audit {
 
     /// Reads the events that it wrote so far.
     pub fn events(&self) -> Vec<Value> {
-        events(&written_so_far(&self.output))
+        values(&written_so_far(&self.output))
+    }
+
+    /// Reads the events that it wrote so far, as the program's own reader does.
+    pub fn typed_events(&self) -> Events {
+        Events::read(&written_so_far(&self.output))
+    }
+
+    /// Returns the requests that it reported so far.
+    pub fn requests(&self) -> Vec<RequestEvent> {
+        self.typed_events().requests()
     }
 
     /// Reads the lines that it wrote so far.
@@ -184,21 +214,4 @@ impl Drop for Audit {
 fn spawn(command: &mut Command, folder: &Path) -> Child {
     let file = |name: &str| File::create(folder.join(name)).unwrap();
     command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap()
-}
-
-/// Gives the kinds of events, in order.
-pub fn kinds(events: &[Value]) -> Vec<&str> {
-    events.iter().map(|event| event["kind"].as_str().unwrap()).collect()
-}
-
-/// Gives the lines of a file that may be being written to.
-fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))
-}
-
-fn events(text: &str) -> Vec<Value> {
-    let parse = |line: &str| {
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON, {error}: {line}"))
-    };
-    whole_lines(text).map(parse).collect()
 }

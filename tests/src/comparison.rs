@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use imds_audit::event::{
-    Attribution, Body, Class, Event, Outcome, RequestEvent, StopReason, UnknownReason,
+    Advice, Attribution, Body, Class, ConnectionEvent, Event, Origin, Outcome, Process,
+    RequestEvent, Responsible, StopReason, UnknownReason,
 };
 use imds_audit::simulator::{Entry, Log, TokenHeader};
-use serde_json::Value;
 
 use super::audit::Report;
 use super::caller::Caller;
-use super::testbed::is_of;
 
 /// Whether the callers waited for their responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub struct Exchange {
     pub entry: Entry,
     /// What the program says of it.
     pub request: RequestEvent,
-    /// The same, as JSON.
-    pub event: Value,
+    /// Where the event comes from.
+    pub origin: Arc<Origin>,
 }
 
 impl Exchange {
@@ -42,15 +42,30 @@ impl Exchange {
         (imds.class.name(), imds.outcome.name(), method, path)
     }
 
+    /// Gives the process that was reported.
+    pub fn process(&self) -> &Process {
+        &self.request.process
+    }
+
+    /// Gives the process that was reported as responsible.
+    pub fn responsible(&self) -> &Responsible {
+        self.process().responsible.as_ref().unwrap_or_else(|| panic!("{self:#?}"))
+    }
+
+    /// Gives the advice that was reported.
+    pub fn advice(&self) -> &Advice {
+        self.request.advice.as_ref().unwrap_or_else(|| panic!("{self:#?}"))
+    }
+
     /// Gives the number of the process that was reported.
-    pub fn pid(&self) -> Option<u64> {
-        self.request.process.pid.map(u64::from)
+    pub fn pid(&self) -> Option<u32> {
+        self.request.process.pid
     }
 
     /// Asserts that a caller was named as the one who sent it.
     pub fn assert_sent_by(&self, caller: &Caller) {
         let process = &self.request.process;
-        assert_eq!(process.pid.map(u64::from), Some(u64::from(caller.pid)), "{:?}", self.entry);
+        assert_eq!(process.pid, Some(caller.pid), "{:?}", self.entry);
         assert_eq!(process.args.as_deref(), Some(&*caller.arguments), "{:?}", self.entry);
         assert_eq!(process.attribution, Attribution::Writer, "{:?}", self.entry);
     }
@@ -61,8 +76,8 @@ impl Exchange {
 pub struct Comparison {
     /// The requests, in the order that the service read them in.
     pub exchanges: Vec<Exchange>,
-    /// The events about connections without a request.
-    pub connections: Vec<Value>,
+    /// The connections without a request.
+    pub connections: Vec<ConnectionEvent>,
     /// All that the program wrote.
     pub report: Report,
 }
@@ -76,15 +91,14 @@ impl Comparison {
         namespace: u64,
         readers: ResponseReads,
     ) -> Self {
-        let events = report.typed_events();
+        let mut events = report.typed_events();
         assert_complete(&report, &events);
-        let values = report.events();
-        let own = events.into_iter().zip(values).filter(|(_, value)| is_of(value, namespace));
+        events.retain_namespace(namespace);
         let (mut requests, mut connections) = (Vec::new(), Vec::new());
-        for (event, value) in own {
+        for event in events {
             match event.body {
-                Body::Request(request) => requests.push((*request, value)),
-                Body::Connection(_) => connections.push(value),
+                Body::Request(request) => requests.push((*request, event.origin)),
+                Body::Connection(connection) => connections.push(*connection),
                 _ => {}
             }
         }
@@ -131,7 +145,7 @@ fn assert_complete(report: &Report, events: &[Event]) {
 
 /// Joins requests with their events: by the caller's end of the connection, and by the time on
 /// it.
-fn join(entries: Vec<Entry>, events: Vec<(RequestEvent, Value)>) -> Vec<Exchange> {
+fn join(entries: Vec<Entry>, events: Vec<(RequestEvent, Arc<Origin>)>) -> Vec<Exchange> {
     let mut connections: BTreeMap<SocketAddr, (Vec<Entry>, Vec<_>)> = BTreeMap::new();
     for entry in entries {
         connections.entry(canonical(entry.peer)).or_default().0.push(entry);
@@ -149,10 +163,10 @@ fn join(entries: Vec<Entry>, events: Vec<(RequestEvent, Value)>) -> Vec<Exchange
         let requests: Vec<_> = events.iter().map(|(event, _)| (&event.imds, &event.http)).collect();
         assert_eq!(count.0, count.1, "from {source}: {entries:#?} but {requests:#?}");
         let joined = entries.into_iter().zip(events);
-        exchanges.extend(joined.map(|(entry, (request, event))| Exchange {
+        exchanges.extend(joined.map(|(entry, (request, origin))| Exchange {
             entry,
             request,
-            event,
+            origin,
         }));
     }
     exchanges.sort_by_key(|exchange| exchange.entry.sequence);
@@ -160,7 +174,7 @@ fn join(entries: Vec<Entry>, events: Vec<(RequestEvent, Value)>) -> Vec<Exchange
 }
 
 /// Brings events of one time, whose requests came in one packet, into the order of their requests.
-fn order_within_packets(entries: &[Entry], events: &mut [(RequestEvent, Value)]) {
+fn order_within_packets(entries: &[Entry], events: &mut [(RequestEvent, Arc<Origin>)]) {
     for (place, entry) in entries.iter().enumerate() {
         let Some((first, later)) = events.get_mut(place..).and_then(|rest| rest.split_first_mut())
         else {
@@ -236,9 +250,4 @@ fn outcome(status: u16) -> Outcome {
         400..=499 => Outcome::ClientError,
         _ => Outcome::ServerError,
     }
-}
-
-/// Gives a text within an event; a dash where there is none.
-pub fn text<'a>(event: &'a Value, pointer: &str) -> &'a str {
-    event.pointer(pointer).and_then(Value::as_str).unwrap_or("-")
 }

@@ -6,6 +6,7 @@
 //! testbed ── test_network ── network, service   (of the simulator)
 //!                         ── caller             clients, and how they are started
 //!         ── audit                              the program under test
+//!         ── events                             its events, read back
 //!         ── capturing                          the program capturing
 //!         ── rehearsal                          the program rehearsing
 //!         ── comparison                         ground truth and report, side by side
@@ -34,6 +35,7 @@ mod capturing;
 mod cgroup;
 pub mod chart;
 mod comparison;
+mod events;
 mod hanging_fs;
 mod loopback;
 mod memory;
@@ -52,11 +54,12 @@ pub mod thread_fault;
 pub mod vlan;
 mod wait;
 
-pub use audit::{Audit, Report, Setup, kinds};
+pub use audit::{Audit, Report, Setup};
 pub use caller::{Caller, Running, become_user};
 pub use capturing::Capturing;
 pub use cgroup::Cgroup;
-pub use comparison::{Comparison, Exchange, text};
+pub use comparison::{Comparison, Exchange};
+pub use events::{Events, kinds, text};
 pub use hanging_fs::HangingFs;
 pub use loopback::{ConnectionPair, Listener};
 pub use memory::{Region, regions};

@@ -11,13 +11,15 @@ use std::os::unix::process::CommandExt;
 use std::process::{self, Command};
 use std::sync::Mutex;
 
+use imds_audit::event::RequestEvent;
 use imds_audit::simulator::{HttpTokens, Network, SERVICE_V4, Topology};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
-use super::audit::{Audit, Setup};
+use super::audit::{Audit, Report, Setup};
 use super::caller::{Caller, Running};
 use super::comparison::{Comparison, ResponseReads};
+use super::events::Events;
 use super::prerequisites::root;
 use super::test_network::TestNetwork;
 use super::wait::until;
@@ -181,6 +183,28 @@ impl TestBed {
         events
     }
 
+    /// Returns the events of this network so far, as the program's own reader reads them.
+    pub fn typed_events(&self) -> Events {
+        let mut events = self.audit.typed_events();
+        events.retain_namespace(self.network.client_inode());
+        events
+    }
+
+    /// Returns the requests of this network so far.
+    pub fn requests(&self) -> Vec<RequestEvent> {
+        self.typed_events().requests()
+    }
+
+    /// Ends the audit, and returns what it wrote with the requests of this network.
+    pub fn stop(self) -> (Report, Vec<RequestEvent>) {
+        let namespace = self.network.client_inode();
+        let Self { audit, .. } = self;
+        let report = audit.stop();
+        let mut events = report.typed_events();
+        events.retain_namespace(namespace);
+        (report, events.requests())
+    }
+
     /// Waits until the program has written so many events of this network.
     pub fn wait_for_events(&self, count: usize) {
         let seen = until(|| (self.events().len() >= count).then_some(()));
@@ -262,6 +286,6 @@ fn enter(command: &mut Command, network: &Network) {
 }
 
 /// Says whether an event is of a network namespace.
-pub(crate) fn is_of(event: &Value, namespace: u64) -> bool {
+fn is_of(event: &Value, namespace: u64) -> bool {
     event["network"]["netns"].as_u64() == Some(namespace)
 }

@@ -1,14 +1,14 @@
 //! Outputs that nobody reads.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use imds_audit_tests::{TestBed, is_asleep, kinds, program, root, until, written_so_far};
+use imds_audit::event::StopReason;
+use imds_audit_tests::{Events, TestBed, is_asleep, program, root, until, written_so_far};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 
 use super::output::Guarded;
 use super::{CLIENT, GET_V1};
@@ -51,20 +51,17 @@ fn a_pipe_that_is_read_too_late_loses_what_it_is_told_to_have_lost() {
     let (code, said) = audit.ended();
     let written = reader.join().unwrap().unwrap();
     assert_eq!(code, Some(0), "{said}");
-    let events: Vec<Value> =
-        written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let kinds = kinds(&events);
-    let requests = kinds.iter().filter(|kind| **kind == "request").count();
-    let losses: Vec<_> = events.iter().filter(|event| event["kind"] == "loss").collect();
-    assert!(losses.iter().all(|event| event["loss"]["reason"] == "output"), "{losses:#?}");
-    let lost: u64 = losses.iter().map(|event| event["loss"]["count"].as_u64().unwrap()).sum();
+    assert!(written.ends_with('\n'), "the last line is whole");
+    let events = Events::read(&written);
+    let losses = events.losses();
+    assert!(losses.iter().all(|loss| loss.reason == "output"), "{losses:#?}");
+    let lost: u64 = losses.iter().map(|loss| loss.count).sum();
     assert!(lost > 0, "nothing was lost");
-    assert_eq!(requests + usize::try_from(lost).unwrap(), REQUESTS);
-    let stop = events.last().unwrap();
-    assert_eq!((&stop["kind"], &stop["reason"]), (&"stop".into(), &"signal".into()));
-    assert_eq!(stop["totals"]["requests"], REQUESTS);
-    assert_eq!(stop["losses"][0]["reason"], "output");
-    assert_eq!(stop["losses"][0]["count"], lost);
+    assert_eq!(events.requests().len() as u64 + lost, REQUESTS as u64);
+    let stop = events.stop();
+    assert_eq!(stop.reason, StopReason::Signal);
+    assert_eq!(stop.totals.requests, REQUESTS as u64);
+    assert_eq!((&*stop.losses[0].reason, stop.losses[0].count), ("output", lost));
     assert!(said.contains(&lost.to_string()), "the summary is silent of {lost}: {said}");
 }
 
@@ -98,9 +95,8 @@ fn a_signal_ends_an_audit_whose_diagnostics_nobody_reads() {
     terminate(&audit);
     let status = imds_audit_tests::until_exit(&mut audit.0).expect("it does not end");
     assert_eq!(status.code(), Some(0));
-    let written = fs::read_to_string(file.path()).unwrap();
-    let stop: Value = serde_json::from_str(written.lines().last().unwrap()).unwrap();
-    assert_eq!((&stop["kind"], &stop["totals"]["requests"]), (&"stop".into(), &REQUESTS.into()));
+    let stop = Events::read(&written_so_far(file.path())).stop();
+    assert_eq!(stop.totals.requests, REQUESTS as u64);
     let mut said = Vec::new();
     audit.0.stderr.take().unwrap().read_to_end(&mut said).unwrap();
     assert!(said.len() >= 1 << 15, "{} bytes: it was not stuck", said.len());

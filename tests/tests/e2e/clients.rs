@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use imds_audit::event::{Cause, Resource, Version};
 use imds_audit::simulator::{Status, TokenMode};
 use imds_audit_tests::{TestBed, python, skip};
 
@@ -23,12 +24,12 @@ fn curl_without_a_token_is_v1() {
     let findings = scene.finish();
     assert_eq!(findings.seen(), [("v1", "served", "GET", PATH)]);
     findings.assert_sent_by(&caller);
-    let event = &findings.exchanges[0].event;
-    assert_eq!(event["client"]["name"], "curl");
-    assert_eq!(event["process"]["name"], "curl");
-    assert_eq!(event["process"]["uid"], 0);
-    assert_eq!(event["process"]["ancestors"][0]["pid"], std::process::id());
-    assert_eq!(event["imds"]["version"], 1);
+    let request = &findings.exchanges[0].request;
+    assert_eq!(request.client.as_ref().unwrap().name, "curl");
+    assert_eq!(request.process.name.as_deref(), Some("curl"));
+    assert_eq!(request.process.uid, Some(0));
+    assert_eq!(request.process.ancestors[0].pid, std::process::id());
+    assert_eq!(request.imds.version, Some(Version::V1));
 }
 
 #[test]
@@ -50,16 +51,13 @@ fn the_documented_v2_commands_are_v2_and_their_token_stays_secret() {
     assert_eq!(tokens.len(), 1);
     assert!(!findings.report.everything().contains(&tokens[0]));
     for exchange in &findings.exchanges {
-        let process = &exchange.event["process"];
-        let shell_or_its_child = [&process["pid"], &process["ancestors"][0]["pid"]];
-        let ancestors = process["ancestors"].as_array().unwrap();
-        let family: Vec<_> = shell_or_its_child
-            .into_iter()
-            .chain(ancestors.iter().map(|ancestor| &ancestor["pid"]))
-            .filter_map(serde_json::Value::as_u64)
-            .collect();
-        assert!(family.contains(&caller.pid.into()), "{process:#}");
-        assert_eq!(process["name"], "curl", "{process:#}");
+        let process = exchange.process();
+        let mut ancestors = process.ancestors.iter().map(|ancestor| ancestor.pid);
+        // The shell may have become curl.
+        let is_the_shell_s =
+            process.pid == Some(caller.pid) || ancestors.any(|pid| pid == caller.pid);
+        assert!(is_the_shell_s, "{process:#?}");
+        assert_eq!(process.name.as_deref(), Some("curl"), "{process:#?}");
     }
 }
 
@@ -99,8 +97,8 @@ fn boto3_of_2019_gets_its_credentials_by_v1_alone() {
     );
     findings.assert_sent_by(&caller);
     let resources: Vec<_> =
-        findings.exchanges.iter().map(|exchange| &exchange.event["imds"]["resource"]).collect();
-    assert_eq!(resources, ["metadata", "credentials"]);
+        findings.exchanges.iter().map(|exchange| exchange.request.imds.resource).collect();
+    assert_eq!(resources, [Some(Resource::Metadata), Some(Resource::Credentials)]);
 }
 
 #[test]
@@ -171,11 +169,11 @@ fn tools_and_libraries_are_what_the_table_says() {
         assert!(caller.stdout.contains("i-0123456789abcdef0"), "{caller:?}");
         let findings = scene.finish();
         assert_eq!(findings.seen(), [("v1", "served", "GET", PATH)], "{script}");
-        let event = &findings.exchanges[0].event;
-        assert_eq!(event["client"]["name"], name, "{script}: {event:#}");
-        let advice = &event["advice"];
-        assert_eq!(advice["cause"], "never-asks", "{advice:#}");
-        let text = advice["text"].as_str().unwrap();
+        let client = findings.exchanges[0].request.client.as_ref();
+        assert_eq!(client.unwrap().name, name, "{script}");
+        let advice = findings.exchanges[0].advice();
+        assert_eq!(advice.cause, Cause::NeverAsks, "{advice:#?}");
+        let text = &advice.text;
         assert!(text.starts_with(&format!("let what uses {name} ask for a token")), "{text}");
     }
 }

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
+use imds_audit::event::{ConnectionFate, Family, Outcome, UnknownReason};
 use imds_audit::simulator::{
     Framing, HopLimit, HttpTokens, ResponseVersion, SERVICE_V4, Style, TokenMode, Topology,
 };
-use imds_audit_tests::{Exchange, Listener, TestBed, own_port, python, skip, text};
-use serde_json::Value;
+use imds_audit_tests::{Listener, TestBed, own_port, python, skip};
 
 use super::{CLIENT, GET_V1, GET_V2, PATH, PUT, SERVICE, TOKEN_PATH};
 
@@ -28,9 +28,9 @@ fn a_python_socket_of_ipv6_that_carries_ipv4_is_reported_as_mapped() {
     let findings = scene.finish();
     assert_eq!(findings.seen(), [("v1", "served", "GET", PATH)]);
     findings.assert_sent_by(&caller);
-    let network = &findings.exchanges[0].event["network"];
-    assert_eq!((&network["mapped"], &network["family"]), (&true.into(), &"ipv4".into()));
-    let source: SocketAddr = network["source"].as_str().unwrap().parse().unwrap();
+    let network = &findings.exchanges[0].request.network;
+    assert_eq!((network.mapped, network.family), (true, Family::Ipv4));
+    let source: SocketAddr = network.source.as_ref().unwrap().parse().unwrap();
     assert_eq!(source, findings.exchanges[0].entry.peer);
 }
 
@@ -74,7 +74,8 @@ fn v1_where_tokens_are_required_is_rejected() {
     let caller = scene.run_well(CLIENT, &["connect", SERVICE, "send", GET_V1, "receive"]);
     let findings = scene.finish();
     assert_eq!(findings.seen(), [("v1", "rejected", "GET", PATH)]);
-    assert_eq!(findings.exchanges[0].event["http"]["status"], 401);
+    let http = findings.exchanges[0].request.http.as_ref().unwrap();
+    assert_eq!(http.status, Some(401));
     findings.assert_sent_by(&caller);
 }
 
@@ -131,9 +132,10 @@ fn a_token_response_shows_the_hop_limit_by_its_time_to_live() {
     scene.run_well(CLIENT, &steps);
     let findings = scene.finish();
     assert_eq!(findings.verdicts(), [("v2-token", "served"), ("v2", "served")]);
-    let left = |exchange: &Exchange| exchange.event["network"]["response_ttl"].as_u64();
+    let networks = findings.exchanges.iter().map(|exchange| &exchange.request.network);
+    let left: Vec<_> = networks.map(|network| network.response_ttl).collect();
     // One less than was sent, for the router.
-    assert_eq!(findings.exchanges.iter().map(left).collect::<Vec<_>>(), [Some(1), Some(63)]);
+    assert_eq!(left, [Some(1), Some(63)]);
 }
 
 #[test]
@@ -143,12 +145,11 @@ fn a_connection_without_a_request_is_reported_as_one() {
     scene.wait_for_events(1);
     let findings = scene.finish();
     assert_eq!(findings.seen(), []);
-    assert_eq!(findings.connections.len(), 1, "{:#?}", findings.connections);
-    let event = &findings.connections[0];
-    assert_eq!(event["connection"]["fate"], "accepted");
-    assert_eq!(event["connection"]["endpoint"], SERVICE);
-    assert_eq!(event["process"]["pid"], caller.pid);
-    assert_eq!(event["process"]["args"], serde_json::json!(caller.arguments));
+    let [event] = &findings.connections[..] else { panic!("{:#?}", findings.connections) };
+    assert_eq!(event.connection.fate, ConnectionFate::Accepted);
+    assert_eq!(event.connection.endpoint, SERVICE);
+    assert_eq!(event.process.pid, Some(caller.pid));
+    assert_eq!(event.process.args, Some(caller.arguments));
 }
 
 #[test]
@@ -159,12 +160,11 @@ fn bytes_that_are_not_http_are_unknown_and_never_v1() {
         &["connect", SERVICE, "send", "\u{1}\u{2}\u{3} no HTTP\\r\\n\\r\\n", "receive"],
     );
     let findings = scene.finish();
-    assert_eq!(findings.exchanges.len(), 1);
-    let exchange = &findings.exchanges[0];
-    assert_eq!(text(&exchange.event, "/imds/class"), "unknown");
-    assert_eq!(text(&exchange.event, "/imds/reason"), "not-http");
-    assert_eq!(exchange.event["imds"]["version"], Value::Null);
-    assert_eq!(exchange.pid(), Some(caller.pid.into()));
+    let [exchange] = &findings.exchanges[..] else { panic!("{:#?}", findings.exchanges) };
+    assert_eq!(exchange.seen().0, "unknown");
+    assert_eq!(exchange.request.imds.reason, Some(UnknownReason::NotHttp));
+    assert_eq!(exchange.request.imds.version, None);
+    assert_eq!(exchange.pid(), Some(caller.pid));
 }
 
 #[test]
@@ -176,9 +176,9 @@ fn a_request_that_is_cut_off_is_unknown_and_never_v1() {
     scene.wait_for_events(1);
     let findings = scene.finish();
     let exchange = &findings.exchanges[0];
-    assert_eq!(text(&exchange.event, "/imds/class"), "unknown");
-    assert_eq!(text(&exchange.event, "/imds/reason"), "cut");
-    assert_eq!(exchange.pid(), Some(caller.pid.into()));
+    assert_eq!(exchange.seen().0, "unknown");
+    assert_eq!(exchange.request.imds.reason, Some(UnknownReason::Cut));
+    assert_eq!(exchange.pid(), Some(caller.pid));
 }
 
 #[test]
@@ -240,10 +240,8 @@ fn what_a_service_says_on_an_idle_connection_is_no_loss() {
     }
     scene.wait_for_events(2);
     let report = scene.audit.stop();
-    let events = report.events();
-    let of_kind = |kind: &str| events.iter().filter(|event| event["kind"] == kind).count();
-    assert_eq!([of_kind("request"), of_kind("connection"), of_kind("loss")], [1, 1, 0]);
-    let request = events.iter().find(|event| event["kind"] == "request").unwrap();
-    assert_eq!(text(request, "/imds/outcome"), "served");
+    let outcomes: Vec<_> = report.requests().iter().map(|request| request.imds.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Served]);
+    assert_eq!((report.connections().len(), report.losses()), (1, vec![]));
     assert!(report.stderr.contains("nothing was lost or unobserved"), "{}", report.stderr);
 }

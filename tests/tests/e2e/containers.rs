@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use imds_audit_tests::{Systemd, TestBed, skip};
-use serde_json::json;
+use imds_audit::event::{Container, Rule};
+use imds_audit_tests::{Exchange, Systemd, TestBed, skip};
 
 /// What the container runs: a request, and then it waits, so that procfs still has it.
 const SCRIPT: &str = "#!/bin/sh\n\
@@ -110,14 +110,21 @@ fn run_in_podman(runtime: &str) {
 
     let findings = scene.finish();
     assert_eq!(findings.verdicts(), [("v1", "served")]);
-    let process = &findings.exchanges[0].event["process"];
-    assert_eq!(process["name"], "curl", "{process:#}");
-    assert_eq!(process["container"], json!({ "id": id.trim(), "runtime": "podman" }));
-    assert_ne!(process["namespace_pid"], process["pid"]);
-    let responsible = &process["responsible"];
-    assert_eq!(responsible["rule"], "script", "{process:#}");
-    assert_eq!(responsible["script"], "/opt/job.sh");
-    assert_eq!(responsible["pid"], process["ancestors"][0]["pid"]);
+    assert_named(&findings.exchanges[0], id.trim(), "podman");
+}
+
+/// Asserts that a request of the script's curl names the script and the container.
+fn assert_named(exchange: &Exchange, id: &str, runtime: &str) {
+    let process = exchange.process();
+    assert_eq!(process.name.as_deref(), Some("curl"), "{process:#?}");
+    let container =
+        Container { id: id.to_owned(), runtime: Some(runtime.to_owned()), ..Container::default() };
+    assert_eq!(process.container, Some(container));
+    assert!(process.namespace_pid.is_some_and(|own| Some(own) != process.pid), "{process:#?}");
+    let responsible = exchange.responsible();
+    assert_eq!(responsible.rule, Rule::Script, "{process:#?}");
+    assert_eq!(responsible.script.as_deref(), Some("/opt/job.sh"));
+    assert_eq!(responsible.pid, process.ancestors[0].pid);
 }
 
 #[test]
@@ -150,13 +157,7 @@ fn a_script_in_a_container_of_systemd_nspawn_is_named_with_its_container() {
 
     let findings = scene.finish();
     assert_eq!(findings.verdicts(), [("v1", "served")]);
-    let process = &findings.exchanges[0].event["process"];
-    assert_eq!(process["name"], "curl", "{process:#}");
-    assert_eq!(process["container"], json!({ "id": "box", "runtime": "systemd-nspawn" }));
-    assert_eq!(process["unit"], "systemd-nspawn@box.service");
-    assert_ne!(process["namespace_pid"], process["pid"]);
-    let responsible = &process["responsible"];
-    assert_eq!(responsible["rule"], "script", "{process:#}");
-    assert_eq!(responsible["script"], "/opt/job.sh");
-    assert_eq!(responsible["pid"], process["ancestors"][0]["pid"]);
+    let exchange = &findings.exchanges[0];
+    assert_named(exchange, "box", "systemd-nspawn");
+    assert_eq!(exchange.process().unit.as_deref(), Some("systemd-nspawn@box.service"));
 }

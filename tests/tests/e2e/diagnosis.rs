@@ -1,9 +1,9 @@
 //! Causes of IMDSv1 use, and the advice for them: each diagnosis with software that
 //! falls into it.
 
+use imds_audit::event::{Advice, Cause, Class, Client, Hint, Outcome, Trigger};
 use imds_audit::simulator::{HopLimit, Status, TokenMode, Topology};
-use imds_audit_tests::{Caller, Comparison, TestBed, node_modules, python};
-use serde_json::Value;
+use imds_audit_tests::{Caller, Comparison, Exchange, TestBed, node_modules, python};
 
 use super::{CLIENT, PATH, SERVICE, TOKEN_PATH};
 
@@ -80,43 +80,39 @@ impl Sdk {
     }
 }
 
-/// The advice on each request that was made without a token.
-fn advice(findings: &Comparison) -> Vec<&Value> {
-    findings.exchanges.iter().map(|exchange| &exchange.event["advice"]).collect()
-}
-
 /// Asserts that each request without a token, and no other, has the advice.
-fn assert_advised(findings: &Comparison, cause: &str, text: &str, command: Option<&str>) {
-    for (exchange, advice) in findings.exchanges.iter().zip(advice(findings)) {
-        let event = &exchange.event;
-        if event["imds"]["class"] == "v2-token" {
+fn assert_advised(findings: &Comparison, cause: Cause, text: &str, command: Option<&str>) {
+    for exchange in &findings.exchanges {
+        let imds = &exchange.request.imds;
+        if imds.class == Class::V2Token {
             // A client that may never fall back is advised on its token request.
-            let is_unanswered = event["imds"]["outcome"] == "no-response";
-            let is_advised = is_unanswered && advice["cause"] == "unanswered";
-            assert!(advice.is_null() || is_advised, "{event:#}");
+            if let Some(advice) = &exchange.request.advice {
+                let found = (imds.outcome, advice.cause);
+                assert_eq!(found, (Outcome::NoResponse, Cause::Unanswered), "{exchange:#?}");
+            }
             continue;
         }
-        assert_eq!(advice["cause"], cause, "{event:#}");
-        assert!(advice["text"].as_str().unwrap().contains(text), "{event:#}");
-        assert_eq!(advice["command"].as_str(), command, "{event:#}");
+        let advice = exchange.advice();
+        assert_eq!(advice.cause, cause, "{exchange:#?}");
+        assert!(advice.text.contains(text), "{exchange:#?}");
+        assert_eq!(advice.command.as_deref(), command, "{exchange:#?}");
     }
 }
 
 /// Runs a client to its end, and gives what the audit takes it for.
-fn recognised(program: &str, arguments: &[&str]) -> Option<Value> {
+fn recognised(program: &str, arguments: &[&str]) -> Option<Client> {
     let scene = TestBed::new()?;
     scene.run_well(program, arguments);
     let mut findings = scene.finish();
     assert_eq!(findings.seen(), [("v1", "served", "GET", PATH)]);
-    Some(findings.exchanges.remove(0).event["client"].take())
+    findings.exchanges.remove(0).request.client
 }
 
 /// Asserts that the summary has the advice of the last request, under the caller.
 fn assert_in_summary(findings: &Comparison) {
-    let advice = *advice(findings).last().unwrap();
+    let Advice { cause: _, reason, text, command } = findings.exchanges.last().unwrap().advice();
     let summary = &findings.report.stderr;
-    for part in ["reason", "text", "command"] {
-        let Some(part) = advice[part].as_str() else { continue };
+    for part in [Some(reason), Some(text), command.as_ref()].into_iter().flatten() {
         assert!(summary.contains(part), "{part}: {summary}");
     }
 }
@@ -143,10 +139,10 @@ fn an_old_sdk_never_asks_and_is_told_its_first_version() {
             [("v1", "served", "GET", ROLES), ("v1", "served", "GET", CREDENTIALS)]
         );
         findings.assert_sent_by(&caller);
-        for advice in advice(&findings) {
-            assert_eq!(advice["cause"], "never-asks", "{sdk:?}");
-            assert!(advice["text"].as_str().unwrap().contains(text), "{advice:#}");
-            assert!(advice["command"].as_str().unwrap().ends_with(command), "{advice:#}");
+        for advice in findings.exchanges.iter().map(Exchange::advice) {
+            assert_eq!(advice.cause, Cause::NeverAsks, "{sdk:?}");
+            assert!(advice.text.contains(text), "{advice:#?}");
+            assert!(advice.command.as_ref().unwrap().ends_with(command), "{advice:#?}");
         }
         assert_in_summary(&findings);
     }
@@ -170,9 +166,9 @@ fn an_sdk_that_is_refused_a_token_falls_back_and_is_told_of_the_proxy() {
                 "{sdk:?}"
             );
             findings.assert_sent_by(&caller);
-            assert_advised(&findings, "refused", "remove the proxy in between", None);
+            assert_advised(&findings, Cause::Refused, "remove the proxy in between", None);
             let reason = format!("asks for a token, is refused ({outcome}) and falls back");
-            assert_eq!(advice(&findings)[1]["reason"], reason);
+            assert_eq!(findings.exchanges[1].advice().reason, reason);
             assert_in_summary(&findings);
         }
     }
@@ -190,7 +186,7 @@ fn an_sdk_whose_token_request_fails_in_the_service_falls_back_and_is_told_so() {
         };
         assert!(asked.iter().all(|verdict| *verdict == ("v2-token", "server-error")), "{asked:?}");
         findings.assert_sent_by(&caller);
-        assert_advised(&findings, "refused", "find out why the token request fails", None);
+        assert_advised(&findings, Cause::Refused, "find out why the token request fails", None);
         assert_in_summary(&findings);
     }
 }
@@ -227,7 +223,7 @@ fn an_sdk_that_gets_no_answer_falls_back_and_is_told_of_the_hop_limit() {
         findings.assert_sent_by(&caller);
         let command = "aws ec2 modify-instance-metadata-options --instance-id INSTANCE_ID \
                        --http-put-response-hop-limit 2";
-        assert_advised(&findings, "unanswered", "HttpPutResponseHopLimit to 2", Some(command));
+        assert_advised(&findings, Cause::Unanswered, "HttpPutResponseHopLimit to 2", Some(command));
         assert_in_summary(&findings);
     }
 }
@@ -249,8 +245,8 @@ fn an_sdk_behind_a_hop_falls_back_where_the_hop_limit_is_one() {
     findings.assert_sent_by(&caller);
     let command = "aws ec2 modify-instance-metadata-options --instance-id INSTANCE_ID \
                    --http-put-response-hop-limit 2";
-    assert_advised(&findings, "unanswered", "HttpPutResponseHopLimit to 2", Some(command));
-    let reason = findings.exchanges[1].event["advice"]["reason"].as_str().unwrap();
+    assert_advised(&findings, Cause::Unanswered, "HttpPutResponseHopLimit to 2", Some(command));
+    let reason = &findings.exchanges[1].advice().reason;
     assert!(reason.contains("it runs in its own network namespace"), "{reason}");
     assert_in_summary(&findings);
 }
@@ -278,7 +274,7 @@ fn databricks_is_told_the_setting_of_its_glue_catalog() {
     let findings = scene.finish();
     assert_eq!(findings.verdicts(), [("v1", "served")]);
     let setting = "spark.databricks.hive.metastore.glueCatalog.isolation.enabled false";
-    assert_advised(&findings, "never-asks", "on Databricks with the AWS Glue", Some(setting));
+    assert_advised(&findings, Cause::NeverAsks, "on Databricks with the AWS Glue", Some(setting));
     assert_in_summary(&findings);
 }
 
@@ -299,7 +295,7 @@ fn the_hop_limit_is_stated_with_what_it_means_for_containers() {
         scene.run_well("curl", &["-s", "-m", "10", "-X", "PUT", "-H", ttl, url]);
         let findings = scene.finish();
         assert_eq!(findings.verdicts(), [("v2-token", "served")]);
-        assert_eq!(findings.exchanges[0].event["network"]["response_ttl"], hop_limit);
+        assert_eq!(findings.exchanges[0].request.network.response_ttl, Some(hop_limit));
         assert!(findings.report.stderr.contains(stated), "{}", findings.report.stderr);
     }
 }
@@ -326,7 +322,7 @@ fn a_script_whose_token_request_fails_sends_an_empty_token() {
         assert_eq!(findings.seen(), [("v2-token", "forbidden", "PUT", TOKEN_PATH), expected]);
         let command = "TOKEN=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 21600' \
                        http://169.254.169.254/latest/api/token) || exit 1";
-        assert_advised(&findings, "empty-token", "stop when its token request", Some(command));
+        assert_advised(&findings, Cause::EmptyToken, "stop when its token request", Some(command));
         assert_in_summary(&findings);
     }
 }
@@ -337,8 +333,8 @@ fn a_script_that_never_asks_is_given_its_own_request_with_a_token_and_it_works()
     let script = format!("printf 'the id is '; curl -s -A \"it's; id\" '{URL}'; true");
     scene.run_well("sh", &["-c", &script]);
     scene.wait_for_events(1);
-    let event = scene.events().remove(0);
-    let command = event["advice"]["command"].as_str().unwrap();
+    let advice = scene.requests().remove(0).advice.unwrap();
+    let command = advice.command.as_deref().unwrap();
     assert!(command.ends_with(&format!(r"-s -A 'it'\''s; id' {URL}")), "{command}");
     let caller = scene.run_well("sh", &["-c", command]);
     assert_eq!(caller.stdout, "i-0123456789abcdef0");
@@ -357,36 +353,36 @@ fn a_client_without_a_user_agent_is_hinted_at_by_its_executable_or_its_script() 
                   printf 'GET /latest/meta-data/instance-id HTTP/1.0\\r\\n\\r\\n' >&3; \
                   while read -r line; do :; done <&3";
     for (program, arguments, name, hint) in [
-        ("curl", &["-s", "-A", "", URL][..], "curl", "executable"),
-        ("bash", &["-c", socket], "bash", "executable"),
-        ("python3", &[script.to_str().unwrap()], "Cloud-Init", "command-line"),
+        ("curl", &["-s", "-A", "", URL][..], "curl", Hint::Executable),
+        ("bash", &["-c", socket], "bash", Hint::Executable),
+        ("python3", &[script.to_str().unwrap()], "Cloud-Init", Hint::CommandLine),
     ] {
         let Some(client) = recognised(program, arguments) else { return };
-        assert_eq!((&client["name"], &client["hint"]), (&name.into(), &hint.into()), "{client:#}");
-        assert_eq!(client["version"], Value::Null);
+        assert_eq!((&*client.name, client.hint), (name, hint), "{client:#?}");
+        assert_eq!(client.version, None);
     }
 }
 
 #[test]
 fn what_an_sdk_is_known_to_do_stands_beside_its_name() {
     for (sdk, name, since, falls_back_on) in [
-        (Sdk::Boto3Of2019, "Boto3", "1.12.6", Value::Null),
+        (Sdk::Boto3Of2019, "Boto3", "1.12.6", &[][..]),
         (
             Sdk::Boto3,
             "Boto3",
             "1.12.6",
-            serde_json::json!(["no-answer", "refused", "server-error"]),
+            &[Trigger::NoAnswer, Trigger::Refused, Trigger::ServerError],
         ),
-        (Sdk::JavaScript2Of2019, "aws-sdk-nodejs", "2.575.0", Value::Null),
+        (Sdk::JavaScript2Of2019, "aws-sdk-nodejs", "2.575.0", &[]),
     ] {
         let Some(scene) = TestBed::new() else { return };
         let Some(_caller) = sdk.run(&scene) else { return };
         let findings = scene.finish();
         for exchange in &findings.exchanges {
-            let client = &exchange.event["client"];
-            assert_eq!((&client["name"], &client["hint"]), (&name.into(), &"user-agent".into()));
-            assert_eq!(client["imdsv2_since"], since);
-            assert_eq!(client["falls_back_on"], falls_back_on, "{client:#}");
+            let client = exchange.request.client.as_ref().unwrap();
+            assert_eq!((&*client.name, client.hint), (name, Hint::UserAgent));
+            assert_eq!(client.imdsv2_since.as_deref(), Some(since));
+            assert_eq!(*client.falls_back_on, *falls_back_on, "{client:#?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::process::{Command, Output};
 
+use imds_audit::event::{Attribution, Class, Outcome, RequestEvent};
 use imds_audit_tests::bpf::{Neighbour, Sharing};
 use imds_audit_tests::sandbox::{Cgroups, hide_btf, in_cgroup, with_cgroups, with_rights};
 use imds_audit_tests::{Caller, Cgroup, Setup, TestBed, program, root, skip, until};
@@ -17,7 +18,7 @@ const NEEDED: CapabilitySet =
 /// What the callers ask, and the classes of it.
 const ASK: [&str; 9] =
     ["send", PUT, "receive", "send", GET_V2, "receive", "send", GET_V1, "receive"];
-const CLASSES: [&str; 3] = ["v2-token", "v2", "v1"];
+const CLASSES: [Class; 3] = [Class::V2Token, Class::V2, Class::V1];
 
 /// A scene whose program was started with less.
 struct Less {
@@ -33,47 +34,37 @@ impl Less {
 
     /// Gives the names of what the program does without.
     fn fallbacks(&self) -> Vec<String> {
-        let events = self.scene.audit.events();
-        let fallbacks = events[0]["fallbacks"].as_array().unwrap();
-        fallbacks.iter().map(|fallback| fallback["name"].as_str().unwrap().to_owned()).collect()
+        let start = self.scene.audit.typed_events().start();
+        start.fallbacks.into_iter().map(|fallback| fallback.name).collect()
     }
 
     /// Asks over IPv4 and over a socket of IPv6, and asserts that each request is reported with its
-    /// class and its outcome. Gives each process's events and the process itself.
-    fn ask(&self) -> Vec<(Vec<Value>, Caller)> {
+    /// class and its outcome. Gives each process's requests and the process itself.
+    fn ask(&self) -> Vec<(Vec<RequestEvent>, Caller)> {
         let mapped = self.address.replace("169.254.169.254", "[::ffff:169.254.169.254]");
         let families = if self.scene.network.ipv6() { 2 } else { 1 };
         let addresses = [self.address.as_str(), &mapped];
         addresses[..families].iter().map(|address| self.ask_of(address, |_| {})).collect()
     }
 
-    fn ask_of(&self, address: &str, place: impl FnOnce(u32)) -> (Vec<Value>, Caller) {
-        let before = self.requests().len();
+    fn ask_of(&self, address: &str, place: impl FnOnce(u32)) -> (Vec<RequestEvent>, Caller) {
+        let audit = &self.scene.audit;
+        let before = audit.requests().len();
         // It is there until it was reported: what has ended procfs does not tell of.
         let steps = [&["stdin-line", "connect", address][..], &ASK, &["stdin"]].concat();
         let mut client = self.scene.start(CLIENT, &steps);
         place(client.pid());
         client.say("go\n");
         let count = before + CLASSES.len();
-        let came = until(|| (self.requests().len() >= count).then_some(()));
-        assert!(came.is_some(), "{:#?}", self.requests());
+        let came = until(|| (audit.requests().len() >= count).then_some(()));
+        assert!(came.is_some(), "{:#?}", audit.requests());
         let caller = client.wait();
         assert!(caller.status.success(), "{caller:?}");
-        let requests = self.requests().split_off(before);
-        let seen: Vec<_> = requests
-            .iter()
-            .map(|event| (&event["imds"]["class"], &event["imds"]["outcome"]))
-            .collect();
-        let served = json!("served");
-        let classes = CLASSES.map(Value::from);
-        assert_eq!(seen, classes.iter().map(|class| (class, &served)).collect::<Vec<_>>());
+        let requests = audit.requests().split_off(before);
+        let seen: Vec<_> =
+            requests.iter().map(|request| (request.imds.class, request.imds.outcome)).collect();
+        assert_eq!(seen, CLASSES.map(|class| (class, Outcome::Served)));
         (requests, caller)
-    }
-
-    fn requests(&self) -> Vec<Value> {
-        let mut events = self.scene.audit.events();
-        events.retain(|event| event["kind"] == "request");
-        events
     }
 
     /// Ends the audit, which has lost nothing.
@@ -81,45 +72,44 @@ impl Less {
         let TestBed { audit, .. } = self.scene;
         let report = audit.stop();
         assert_eq!(report.code(), Some(0), "{report:#?}");
-        let events = report.events();
-        assert_eq!(events.last().unwrap()["losses"], json!([]), "{report:#?}");
+        assert_eq!(report.stop().losses, [], "{report:#?}");
     }
 }
 
 /// Asserts that each request has its sender, by what the eBPF programs read of the kernel.
-fn assert_known_by_the_kernel(asked: &[(Vec<Value>, Caller)]) {
-    for (events, caller) in asked {
-        for event in events {
-            let process = &event["process"];
-            assert_eq!(process["pid"], caller.pid, "{event:#}");
-            assert_eq!(process["attribution"], "writer", "{event:#}");
-            assert_eq!(process["args"], json!(caller.arguments), "{event:#}");
-            assert_eq!(process["ancestors"][0]["pid"], std::process::id(), "{event:#}");
+fn assert_known_by_the_kernel(asked: &[(Vec<RequestEvent>, Caller)]) {
+    for (requests, caller) in asked {
+        for RequestEvent { process, .. } in requests {
+            assert_eq!(process.pid, Some(caller.pid), "{process:#?}");
+            assert_eq!(process.attribution, Attribution::Writer, "{process:#?}");
+            assert_eq!(process.args.as_ref(), Some(&caller.arguments), "{process:#?}");
+            assert_eq!(process.ancestors[0].pid, std::process::id(), "{process:#?}");
         }
     }
 }
 
 /// Asserts that a program which may not read the kernel reports what it can, and guesses nothing.
 fn assert_without_kernel_reads(less: Less) {
-    for (events, caller) in less.ask() {
-        for event in events {
-            let process = &event["process"];
-            assert_eq!((&process["pid"], &process["uid"]), (&json!(caller.pid), &json!(0)));
-            assert_eq!(process["attribution"], "connector", "{event:#}");
-            assert_eq!(process["args"], json!(caller.arguments), "procfs has them: {event:#}");
-            assert_eq!(event["network"]["netns"], Value::Null, "{event:#}");
+    for (requests, caller) in less.ask() {
+        for RequestEvent { process, network, .. } in requests {
+            assert_eq!((process.pid, process.uid), (Some(caller.pid), Some(0)));
+            assert_eq!(process.attribution, Attribution::Connector, "{process:#?}");
+            // procfs has them.
+            assert_eq!(process.args.as_ref(), Some(&caller.arguments), "{process:#?}");
+            assert_eq!(network.netns, None);
         }
     }
     // Who sends is not seen, and who connected is not taken for it.
     let steps = ["pid", "connect", &less.address, "child", "pid", "send", GET_V1, "receive"];
     let caller = less.scene.run_well(CLIENT, &steps);
-    let came = until(|| (less.requests().len() % CLASSES.len() == 1).then_some(()));
-    assert!(came.is_some(), "{:#?}", less.requests());
-    let process = less.requests().pop().unwrap()["process"].clone();
+    let requests = || less.scene.audit.requests();
+    let came = until(|| (requests().len() % CLASSES.len() == 1).then_some(()));
+    assert!(came.is_some(), "{:#?}", requests());
+    let process = requests().pop().unwrap().process;
     let (parent, child) = caller.stdout.trim().split_once('\n').unwrap();
     assert_ne!(parent, child);
-    assert_eq!(process["pid"].to_string(), parent, "{process:#}");
-    assert_eq!(process["attribution"], "connector", "{process:#}");
+    assert_eq!(process.pid, parent.parse().ok(), "{process:#?}");
+    assert_eq!(process.attribution, Attribution::Connector, "{process:#?}");
     less.stop();
 }
 
@@ -200,7 +190,8 @@ fn in_a_container_that_is_shown_a_part_of_the_control_groups() {
     less.scene.run_well(CLIENT, &[&["connect", &less.address][..], &ASK].concat());
     let inside = less.ask_of(&less.address, |pid| cgroup.adopt(pid));
     assert_known_by_the_kernel(&[inside]);
-    assert_eq!(less.requests().len(), CLASSES.len(), "none from outside: {:#?}", less.requests());
+    let requests = less.scene.audit.requests();
+    assert_eq!(requests.len(), CLASSES.len(), "none from outside: {requests:#?}");
     let (code, report) = check(prepare);
     assert_eq!((code, &report["verdict"]), (Some(0), &json!("partial")), "{report:#}");
     assert_eq!(item(&report, "cgroup-root").0, "degraded", "{report:#}");

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::Write;
 
+use imds_audit::event::{Cause, Class, RelayPart, RequestEvent};
 use imds_audit::simulator::{HopLimit, HttpTokens, Status, TokenMode, Topology};
 use imds_audit_tests::{Cgroup, Comparison, TestBed, TestNetwork, node_modules, skip, until};
 use rustix::fs::{CWD, Mode, mkfifoat};
-use serde_json::Value;
 
 const TOKEN: &str = "http://169.254.169.254/latest/api/token";
 const TTL: &str = "-H 'X-aws-ec2-metadata-token-ttl-seconds: 60'";
@@ -18,13 +18,13 @@ struct Case {
     script: String,
     mode: TokenMode,
     classes: &'static [&'static str],
-    cause: &'static str,
+    cause: Cause,
     reason: &'static str,
     /// A part of the command; none where there is no command.
     command: Option<&'static str>,
 }
 
-fn case(script: String, classes: &'static [&'static str], cause: &'static str) -> Case {
+fn case(script: String, classes: &'static [&'static str], cause: Cause) -> Case {
     Case { script, mode: TokenMode::Normal, classes, cause, reason: "", command: None }
 }
 
@@ -63,11 +63,10 @@ fn assert_told(cases: &[Case]) {
         let Some(findings) = run(case) else { return };
         let classes: Vec<_> = findings.verdicts().iter().map(|(class, _)| *class).collect();
         assert_eq!(classes, case.classes, "{}", case.script);
-        let advice = &findings.exchanges.last().unwrap().event["advice"];
-        assert_eq!(advice["cause"], case.cause, "{}: {advice:#}", case.script);
-        let reason = advice["reason"].as_str().unwrap();
-        assert!(reason.contains(case.reason), "{}: {reason}", case.script);
-        match (case.command, advice["command"].as_str()) {
+        let advice = findings.exchanges.last().unwrap().advice();
+        assert_eq!(advice.cause, case.cause, "{}: {advice:#?}", case.script);
+        assert!(advice.reason.contains(case.reason), "{}: {advice:#?}", case.script);
+        match (case.command, advice.command.as_deref()) {
             (None, None) => {}
             (Some(RAISE), Some(command)) => assert_eq!(command, RAISE),
             (Some(part), Some(command)) => assert!(command.contains(part), "{command}"),
@@ -82,7 +81,7 @@ fn a_token_request_in_a_subshell_explains_the_reads_of_its_script() {
     let refused = |script| Case {
         mode: TokenMode::Status(Status::Forbidden),
         reason: "is refused (forbidden) and falls back",
-        ..case(script, &["v2-token", "v1"], "refused")
+        ..case(script, &["v2-token", "v1"], Cause::Refused)
     };
     assert_told(&[
         refused(format!("T=$({put} | tr -d x; held); {READ}")),
@@ -90,7 +89,7 @@ fn a_token_request_in_a_subshell_explains_the_reads_of_its_script() {
         refused(format!("( {put} ); {READ}")),
         Case {
             command: Some("X-aws-ec2-metadata-token: $TOKEN"),
-            ..case(format!("T=$({put} | tr -d x; held); {READ}"), &["v2-token", "v1"], "unused")
+            ..case(format!("T=$({put} | tr -d x; held); {READ}"), &["v2-token", "v1"], Cause::Unused)
         },
         Case {
             mode: TokenMode::NoAnswer,
@@ -98,7 +97,7 @@ fn a_token_request_in_a_subshell_explains_the_reads_of_its_script() {
             ..case(
                 format!("T=$({put} -m 1 | tr -d x; held); {READ}"),
                 &["v2-token", "v1"],
-                "unanswered",
+                Cause::Unanswered,
             )
         },
     ]);
@@ -119,7 +118,7 @@ fn a_token_that_another_script_fetches_explains_the_reads_of_the_one_that_called
     let script = format!("bash {read} {fetch} {url} {TTL} {TOKEN}; : held");
     assert_told(&[Case {
         command: Some("X-aws-ec2-metadata-token: $TOKEN"),
-        ..case(script, &["v2-token", "v1"], "unused")
+        ..case(script, &["v2-token", "v1"], Cause::Unused)
     }]);
 }
 
@@ -142,7 +141,7 @@ fn a_script_is_not_explained_by_another_in_the_same_interpreter() {
     assert_told(&[Case {
         reason: "never asks for a token",
         command: Some("X-aws-ec2-metadata-token: $TOKEN"),
-        ..case(script, &["v2-token", "v1"], "never-asks")
+        ..case(script, &["v2-token", "v1"], Cause::NeverAsks)
     }]);
 }
 
@@ -152,7 +151,7 @@ fn a_header_with_a_mistake_is_named_and_not_repeated() {
     let named = |header, reason| Case {
         reason,
         command: Some("-H \"X-aws-ec2-metadata-token: $TOKEN\""),
-        ..case(read(header), &["v1"], "wrong-header")
+        ..case(read(header), &["v1"], Cause::WrongHeader)
     };
     let cases = [
         named("'X-aws-metadata-token: t'", "'X-aws-metadata-token'"),
@@ -164,7 +163,7 @@ fn a_header_with_a_mistake_is_named_and_not_repeated() {
     ];
     assert_told(&cases);
     let Some(findings) = run(&cases[0]) else { return };
-    let command = findings.exchanges[0].event["advice"]["command"].as_str().unwrap();
+    let command = findings.exchanges[0].advice().command.as_ref().unwrap();
     assert!(!command.contains("X-aws-metadata-token"), "{command}");
 }
 
@@ -176,7 +175,7 @@ fn the_fault_of_a_token_request_is_named() {
     let refused = |script: String, reason| Case {
         reason,
         command: Some("TOKEN=$(curl -sf -X PUT"),
-        ..case(script, &["v2-token"], "refused")
+        ..case(script, &["v2-token"], Cause::Refused)
     };
     let token = "/latest/api/token";
     let forwarded = put(&format!("{TTL} -H 'X-Forwarded-For: 10.0.0.9'"), token);
@@ -192,7 +191,7 @@ fn the_fault_of_a_token_request_is_named() {
         Case {
             reason: "its method is not PUT",
             command: Some("TOKEN=$(curl -sf -X PUT"),
-            ..case(format!("curl -s {TTL} {TOKEN}"), &["v1"], "refused")
+            ..case(format!("curl -s {TTL} {TOKEN}"), &["v1"], Cause::Refused)
         },
     ]);
 }
@@ -204,11 +203,11 @@ fn a_probe_of_another_cloud_and_an_unsafe_argument_get_no_such_command() {
         case(
             "curl -s -H 'Metadata-Flavor: Google' http://169.254.169.254/".to_owned(),
             &["v1"],
-            "other-cloud-probe",
+            Cause::OtherCloudProbe,
         ),
         Case {
             command: Some("&& curl -s -H \"X-aws-ec2-metadata-token: $TOKEN\" http://"),
-            ..case(write.to_owned(), &["v1"], "never-asks")
+            ..case(write.to_owned(), &["v1"], Cause::NeverAsks)
         },
     ]);
 }
@@ -243,15 +242,15 @@ fn a_client_that_asks_for_a_token_only_after_a_rejection_prefers_imdsv1() {
         let findings = scene.finish();
         let expected = [("v1", "rejected"), ("v2-token", "served"), ("v2", "served")];
         assert_eq!(findings.verdicts(), expected, "{script}");
-        let advice = &findings.exchanges[2].event["advice"];
-        assert_eq!(advice["cause"], "prefers-v1", "{script}: {advice:#}");
-        let reason = advice["reason"].as_str().unwrap();
+        let advice = findings.exchanges[2].advice();
+        assert_eq!(advice.cause, Cause::PrefersV1, "{script}: {advice:#?}");
+        let reason = &advice.reason;
         assert!(reason.contains("goes on working when IMDSv2 is enforced"), "{reason}");
     }
     // By its version.
     assert_told(&[Case {
         reason: "uses IMDSv1 until then",
-        ..case(format!("{READ} -A amazon-ssm-agent/2.3.814.0"), &["v1"], "prefers-v1")
+        ..case(format!("{READ} -A amazon-ssm-agent/2.3.814.0"), &["v1"], Cause::PrefersV1)
     }]);
 }
 
@@ -264,7 +263,7 @@ fn a_token_request_without_an_answer_is_explained_where_nothing_follows_it() {
             mode: TokenMode::NoAnswer,
             reason: "asks for a token, gets no answer",
             command: Some(RAISE),
-            ..case(put, &["v2-token"], "unanswered")
+            ..case(put, &["v2-token"], Cause::Unanswered)
         }]);
     }
 }
@@ -282,9 +281,8 @@ fn a_call_that_sends_no_token_in_any_version_is_named() {
     assert!(caller.status.success(), "{caller:?}");
     let findings = scene.finish();
     assert_eq!(findings.verdicts(), [("v1", "served")]);
-    let advice = &findings.exchanges[0].event["advice"];
-    let reason = advice["reason"].as_str().unwrap();
-    assert!(reason.contains("MetadataService.request(), which sends none"), "{advice:#}");
+    let reason = &findings.exchanges[0].advice().reason;
+    assert!(reason.contains("MetadataService.request(), which sends none"), "{reason}");
 }
 
 #[test]
@@ -299,14 +297,13 @@ fn a_container_that_is_further_away_needs_more_than_what_reached_the_other() {
     further.service.set_mode(TokenMode::NoAnswer);
     let read = format!("curl -s http://{address}/latest/meta-data/instance-id");
     further.run_well("sh", &["-c", &format!("{}; {read}", put(&address))]);
-    let is_further = |event: &&Value| {
-        event["imds"]["class"] == "v1"
-            && event["network"]["netns"].as_u64() == Some(further.network.client_inode())
+    let is_further = |request: &RequestEvent| {
+        request.imds.class == Class::V1
+            && request.network.netns.map(u64::from) == Some(further.network.client_inode())
     };
-    let found = until(|| scene.audit.events().iter().find(is_further).cloned());
-    let advice = &found.unwrap()["advice"];
-    let command = advice["command"].as_str().unwrap();
-    assert!(command.ends_with("--http-put-response-hop-limit 3"), "{advice:#}");
+    let found = until(|| scene.audit.requests().into_iter().find(is_further));
+    let command = found.unwrap().advice.unwrap().command.unwrap();
+    assert!(command.ends_with("--http-put-response-hop-limit 3"), "{command}");
     scene.finish();
 }
 
@@ -344,26 +341,20 @@ fn a_forwarded_request_counts_once_and_its_relay_is_not_to_change() {
     );
     let caller = scene.run_well("bash", &["-c", &script]);
     assert!(caller.stdout.contains("i-0123456789abcdef0"), "{caller:?}");
-    let is_complete =
-        || scene.events().iter().filter(|event| event["kind"] == "request").count() == 2;
-    assert!(until(|| is_complete().then_some(())).is_some(), "{:#?}", scene.events());
-    let namespace = scene.network.client_inode();
-    let report = scene.audit.stop();
-    let events = report.events();
+    let is_complete = || (scene.requests().len() == 2).then_some(());
+    assert!(until(is_complete).is_some(), "{:#?}", scene.requests());
+    let (_, requests) = scene.stop();
     // The original may have been written before it is known that it is repeated.
-    let is_own = |event: &&Value| {
-        event["kind"] == "request" && event["network"]["netns"].as_u64() == Some(namespace)
-    };
-    let requests: Vec<_> = events.iter().filter(is_own).collect();
-    let (repetitions, originals): (Vec<&Value>, Vec<_>) =
-        requests.into_iter().partition(|event| event["relay"] == "repetition");
+    let (repetitions, originals): (Vec<_>, Vec<_>) =
+        requests.iter().partition(|request| request.relay == Some(RelayPart::Repetition));
     let ([repetition], [original]) = (&repetitions[..], &originals[..]) else {
-        panic!("{events:#?}")
+        panic!("{requests:#?}")
     };
-    assert_eq!(repetition["http"]["forwarded_for"], "127.0.0.1");
-    assert!(repetition["advice"].is_null(), "{repetition:#}");
-    assert_eq!(original["process"]["name"], "curl");
-    assert_eq!(original["advice"]["cause"], "never-asks", "{original:#}");
+    let forwarded_for = repetition.http.as_ref().unwrap().forwarded_for.as_deref();
+    assert_eq!(forwarded_for, Some("127.0.0.1"));
+    assert_eq!(repetition.advice, None);
+    assert_eq!(original.process.name.as_deref(), Some("curl"));
+    assert_eq!(original.advice.as_ref().unwrap().cause, Cause::NeverAsks, "{original:#?}");
 }
 
 #[test]
@@ -406,7 +397,7 @@ fn a_sticky_sdk_is_to_be_started_again_and_a_split_header_is_named() {
     scene.run_well("sh", &["-c", &one]);
     let findings = scene.finish();
     assert_eq!(findings.verdicts(), [("v2-token", "forbidden"), ("v1", "served")]);
-    let text = findings.exchanges[1].event["advice"]["text"].as_str().unwrap();
+    let text = &findings.exchanges[1].advice().text;
     assert!(text.contains("then start it again: it stays with IMDSv1 since its token"), "{text}");
     // Row 17, without any quotes in the variable.
     let header =
@@ -414,6 +405,6 @@ fn a_sticky_sdk_is_to_be_started_again_and_a_split_header_is_named() {
     assert_told(&[Case {
         reason: "the shell splits it",
         command: Some("X-aws-ec2-metadata-token: $TOKEN"),
-        ..case(format!("{header}; {READ} $O"), &["v1"], "wrong-header")
+        ..case(format!("{header}; {READ} $O"), &["v1"], Cause::WrongHeader)
     }]);
 }

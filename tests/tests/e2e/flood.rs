@@ -3,9 +3,9 @@
 use std::net::{SocketAddr, TcpStream};
 use std::{process, thread};
 
+use imds_audit::event::Outcome;
 use imds_audit_tests::{TestBed, until};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
-use serde_json::Value;
 
 use super::{CLIENT, GET_V1};
 
@@ -25,17 +25,13 @@ fn flood(address: &str) {
     flooder.join().unwrap();
 }
 
-fn of_kind<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
-    events.iter().filter(|event| event["kind"] == kind).collect()
-}
-
 #[test]
 fn a_caller_keeps_its_process_through_a_flood_that_never_reaches_the_service() {
     let Some((scene, address)) = TestBed::alone("json", &[]) else { return };
     let ask = ["send", GET_V1, "receive", "send", GET_V1, "receive"];
     let steps = [&["connect", &address], &ask[..], &["stdin-line"], &ask[..], &["stdin"]].concat();
     let mut caller = scene.start(CLIENT, &steps);
-    let requests = || of_kind(&scene.audit.events(), "request").len();
+    let requests = || scene.audit.requests().len();
     assert!(until(|| (requests() == 2).then_some(())).is_some(), "{} requests", requests());
     flood(&address);
     caller.say("\n");
@@ -43,30 +39,29 @@ fn a_caller_keeps_its_process_through_a_flood_that_never_reaches_the_service() {
     let caller = caller.wait();
     assert!(caller.status.success(), "{caller:?}");
     let TestBed { audit, .. } = scene;
-    let events = audit.stop().events();
-    let requests = of_kind(&events, "request");
+    let report = audit.stop();
+    let requests = report.requests();
     assert_eq!(requests.len(), 4);
     for request in &requests {
-        assert_eq!(request["imds"]["outcome"], "served", "{request:#}");
-        assert_eq!(request["process"]["pid"], caller.pid);
-        assert_eq!(request["process"]["args"], requests[0]["process"]["args"], "{request:#}");
-        assert!(request["process"]["args"].is_array(), "{request:#}");
-        assert!(!request["process"]["ancestors"].as_array().unwrap().is_empty(), "{request:#}");
-        assert_eq!(request["caller"], requests[0]["caller"]);
+        assert_eq!(request.imds.outcome, Outcome::Served, "{request:#?}");
+        assert_eq!(request.process.pid, Some(caller.pid));
+        assert_eq!(request.process.args.as_ref(), Some(&caller.arguments), "{request:#?}");
+        assert!(!request.process.ancestors.is_empty(), "{request:#?}");
+        assert_eq!(request.caller, requests[0].caller);
     }
     // Each connect is in the count of an event, or was lost on its way and counted.
-    let connections = of_kind(&events, "connection");
-    let count = |event: &&Value| event["connection"]["count"].as_u64().unwrap_or(1);
-    let counted: u64 = connections.iter().map(count).sum();
-    let losses: Vec<_> = of_kind(&events, "loss").into_iter().map(|e| &e["loss"]).collect();
-    let lost = losses.iter().filter(|loss| loss["reason"] == "connect");
-    let lost: u64 = lost.filter_map(|loss| loss["count"].as_u64()).sum();
+    let connections = report.connections();
+    let counted: u64 = connections.iter().map(|event| event.connection.count).sum();
+    let losses = report.losses();
+    let lost = losses.iter().filter(|loss| loss.reason == "connect");
+    let lost: u64 = lost.map(|loss| loss.count).sum();
     assert_eq!(counted + lost, CONNECTS, "{connections:#?} {losses:#?}");
     assert!(connections.len() <= 4, "{connections:#?}");
     for loss in losses {
-        assert_eq!(loss["process"]["pid"], process::id(), "others lose nothing: {loss:#}");
+        let loser = loss.process.as_ref().map(|process| process.pid);
+        assert_eq!(loser, Some(process::id()), "others lose nothing: {loss:#?}");
     }
-    assert_eq!(events.last().unwrap()["totals"]["connections"], counted);
+    assert_eq!(report.stop().totals.connections, counted);
 }
 
 #[test]
@@ -76,7 +71,7 @@ fn fail_on_loss_fails_after_a_loss() {
     flood(&address);
     let TestBed { audit, .. } = scene;
     let report = audit.stop();
-    assert!(!of_kind(&report.events(), "loss").is_empty(), "{report:#?}");
+    assert!(!report.losses().is_empty(), "{report:#?}");
     assert_eq!(report.code(), Some(3), "{report:#?}");
 }
 

@@ -5,10 +5,10 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use imds_audit::event::Rule;
 use imds_audit_tests::{Setup, TestBed, become_user, public_copy, root};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{CapabilitySet, UnshareFlags, remove_capability_from_bounding_set};
-use serde_json::{Value, json};
 
 use super::{CLIENT, GET_V1};
 
@@ -47,14 +47,14 @@ fn a_hidden_process_is_named_by_the_kernel_s_snapshot_and_by_nothing_else() {
     let (findings, caller) = scene.finish_with(&mut command);
     assert_eq!(findings.verdicts(), [("v1", "served")]);
     findings.assert_sent_by(&caller);
-    let process = &findings.exchanges[0].event["process"];
-    assert_eq!(process["exe"], client.file_name().unwrap().to_str().unwrap(), "{process:#}");
+    let process = findings.exchanges[0].process();
+    assert_eq!(process.exe.as_deref(), client.file_name().unwrap().to_str(), "{process:#?}");
     // The name of a user stands in a file below the root folder that procfs shows.
-    assert_eq!((&process["uid"], &process["user"]), (&json!(65_534), &Value::Null));
-    let ancestors = process["ancestors"].as_array().unwrap();
-    assert_eq!(ancestors[0]["pid"], std::process::id(), "{process:#}");
-    assert!(ancestors.iter().all(|ancestor| ancestor["name"].is_string()), "{process:#}");
-    assert!(ancestors.iter().all(|ancestor| ancestor["args"].is_null()), "{process:#}");
-    let responsible = &process["responsible"];
-    assert_eq!((&responsible["rule"], &responsible["pid"]), (&json!("caller"), &process["pid"]));
+    assert_eq!((process.uid, &process.user), (Some(65_534), &None));
+    let ancestors = &process.ancestors;
+    assert_eq!(ancestors[0].pid, std::process::id(), "{process:#?}");
+    assert!(ancestors.iter().all(|ancestor| ancestor.name.is_some()), "{process:#?}");
+    assert!(ancestors.iter().all(|ancestor| ancestor.args.is_none()), "{process:#?}");
+    let responsible = findings.exchanges[0].responsible();
+    assert_eq!((responsible.rule, Some(responsible.pid)), (Rule::Caller, process.pid));
 }

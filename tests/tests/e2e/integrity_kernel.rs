@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use imds_audit::event::{Class, Outcome};
 use imds_audit::simulator::Style;
-use imds_audit_tests::{TestBed, skip};
-use serde_json::json;
+use imds_audit_tests::{Exchange, TestBed, skip};
 
 use super::{CLIENT, GET_V1, SERVICE};
 
@@ -62,7 +62,7 @@ fn what_a_raw_socket_sends_is_no_request() {
 }
 
 /// Opens a connection, has a statement run, and asks over it.
-fn asked_after(statement: &str) -> Option<serde_json::Value> {
+fn asked_after(statement: &str) -> Option<Exchange> {
     let scene = TestBed::new()?;
     let script = format!(
         "import os, socket\n\
@@ -72,16 +72,17 @@ fn asked_after(statement: &str) -> Option<serde_json::Value> {
          caller.sendall(b'GET /latest/meta-data/ HTTP/1.1\\r\\n\\r\\n'); caller.recv(65536)\n"
     );
     scene.run_well("python3", &["-c", &script]);
-    let findings = scene.finish();
+    let mut findings = scene.finish();
     assert_eq!(findings.verdicts(), [("v1", "served"); 2]);
-    assert_eq!(findings.exchanges[0].event["process"]["uid"], json!(0));
-    Some(findings.exchanges[1].event["process"].clone())
+    assert_eq!(findings.exchanges[0].process().uid, Some(0));
+    findings.exchanges.pop()
 }
 
 #[test]
 fn credentials_that_changed_on_an_open_connection_are_the_caller_s() {
-    let Some(process) = asked_after("os.setgid(65534); os.setuid(65534)") else { return };
-    assert_eq!((&process["uid"], &process["gid"]), (&json!(65534), &json!(65534)), "{process:#}");
+    let Some(exchange) = asked_after("os.setgid(65534); os.setuid(65534)") else { return };
+    let process = exchange.process();
+    assert_eq!((process.uid, process.gid), (Some(65_534), Some(65_534)), "{process:#?}");
 }
 
 /// The beginning of a caller that forges packets of the service to itself, as a container with
@@ -145,20 +146,15 @@ fn forged(statement: &str) {
          receive()\nfor number in range(4): caller.sendall(REQUEST); receive()\n"
     );
     let caller = scene.run_well("python3", &["-c", &script]);
-    let (namespace, served) = (scene.network.client_inode(), scene.entries().len());
+    let served = scene.entries().len();
     assert_eq!(served, 5);
-    let events = scene.audit.stop().events();
-    let requests: Vec<_> = events
-        .iter()
-        .filter(|event| event["kind"] == "request")
-        .filter(|event| event["network"]["netns"].as_u64() == Some(namespace))
-        .collect();
+    let (_, requests) = scene.stop();
     assert_eq!(requests.len(), served, "{requests:#?}");
     for request in requests {
-        assert_eq!(request["imds"]["class"], "v1", "{request:#}");
-        let outcome = request["imds"]["outcome"].as_str().unwrap();
-        assert!(["served", "unobserved"].contains(&outcome), "{request:#}");
-        assert_eq!(request["process"]["pid"], json!(caller.pid), "{request:#}");
+        assert_eq!(request.imds.class, Class::V1, "{request:#?}");
+        let outcome = request.imds.outcome;
+        assert!([Outcome::Served, Outcome::Unobserved].contains(&outcome), "{request:#?}");
+        assert_eq!(request.process.pid, Some(caller.pid), "{request:#?}");
     }
 }
 
@@ -197,5 +193,5 @@ fn a_forged_head_in_the_place_of_a_pipelined_response_is_not_believed() {
     let caller = scene.run_well("python3", &["-c", &script]);
     let findings = scene.finish_without_readers();
     assert_eq!(findings.verdicts(), [("v1", "served"), ("v1", "unobserved")]);
-    assert!(findings.exchanges.iter().all(|exchange| exchange.pid() == Some(caller.pid.into())));
+    assert!(findings.exchanges.iter().all(|exchange| exchange.pid() == Some(caller.pid)));
 }

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::thread;
 
+use imds_audit::event::{Class, Counters, Loss, LossUnit, Outcome, RequestEvent, UnknownReason};
 use imds_audit::simulator::{Entry, HttpTokens, TokenHeader};
-use imds_audit_tests::{
-    Caller, MemoryLimit, Report, Setup, TestBed, is_asleep, root, skip, text, until,
-};
+use imds_audit_tests::{Caller, MemoryLimit, Report, Setup, TestBed, is_asleep, root, skip, until};
 use rustix::process::Signal;
-use serde_json::{Value, json};
 
 use super::{CLIENT, GET_V1, GET_V2, PUT};
 
@@ -81,86 +79,76 @@ fn settle(scene: &TestBed) {
 
 /// What became of the requests.
 struct Account {
-    events: Vec<Value>,
     report: Report,
-    /// How many requests were reported.
-    reported: usize,
-    /// How many were counted as lost.
+    /// The requests that were reported.
+    requests: Vec<RequestEvent>,
+    /// The losses that were reported.
+    losses: Vec<Loss>,
+    /// How many requests were counted as lost.
     lost: usize,
-}
-
-/// Ends the audit, and gives what it wrote.
-fn end(scene: TestBed) -> (Report, Vec<Value>) {
-    let TestBed { audit, .. } = scene;
-    let report = audit.stop();
-    let events = report.events();
-    assert_eq!(events.last().unwrap()["kind"], "stop", "{report:#?}");
-    (report, events)
 }
 
 /// Ends the audit, and asserts the law.
 fn account(scene: TestBed) -> Account {
     let entries = scene.entries();
-    let (report, events) = end(scene);
-    let stop = events.last().unwrap();
-    let reported: Vec<_> = events.iter().filter(|event| event["kind"] == "request").collect();
-    let lost = lost(events.iter().filter(|event| event["kind"] == "loss").map(|e| &e["loss"]));
-    let of_stop = stop["losses"].as_array().unwrap();
-    assert_eq!(lost, self::lost(of_stop.iter()), "the events and their sum: {stop:#}");
-    assert_summary_tells(&report, of_stop);
-    let sent = entries.len();
-    assert_eq!(sent, reported.len() + lost, "{} reported, {lost} lost", reported.len());
-    assert_true(&entries, &reported);
-    let reported = reported.len();
-    Account { events, report, reported, lost }
+    let TestBed { audit, .. } = scene;
+    let report = audit.stop();
+    let (requests, losses, stop) = (report.requests(), report.losses(), report.stop());
+    let lost = lost(&losses);
+    assert_eq!(lost, self::lost(&stop.losses), "the events and their sum: {stop:#?}");
+    assert_summary_tells(&report, &stop.losses);
+    let (sent, reported) = (entries.len(), requests.len());
+    assert_eq!(sent, reported + lost, "{reported} reported, {lost} lost");
+    assert_true(&entries, &requests);
+    Account { report, requests, losses, lost }
 }
 
 /// Adds up the requests among losses.
-fn lost<'a>(losses: impl Iterator<Item = &'a Value>) -> usize {
-    let requests = losses.filter(|loss| loss["what"] == "requests");
-    requests.map(|loss| usize::try_from(loss["count"].as_u64().unwrap()).unwrap()).sum()
+fn lost<'a>(losses: impl IntoIterator<Item = &'a Loss>) -> usize {
+    let requests = losses.into_iter().filter(|loss| loss.what == LossUnit::Requests);
+    requests.map(|loss| usize::try_from(loss.count).unwrap()).sum()
 }
 
 /// Asserts that the summary names each loss, and its process where the event does.
-fn assert_summary_tells(report: &Report, losses: &[Value]) {
+fn assert_summary_tells(report: &Report, losses: &[Loss]) {
     for loss in losses {
-        let shown =
-            format!("lost: {} {} ({}", loss["count"], text(loss, "/what"), text(loss, "/reason"));
-        let whose = loss.get("process").map(|process| format!("[{}]", process["pid"]));
+        let shown = format!("lost: {} {} ({}", loss.count, loss.what.name(), loss.reason);
+        let whose = loss.process.as_ref().map(|process| format!("[{}]", process.pid));
         let is_it = |line: &&str| {
             line.starts_with(&shown) && whose.as_ref().is_none_or(|whose| line.contains(whose))
         };
-        assert!(report.stderr.lines().any(|line| is_it(&line)), "{loss}: {}", report.stderr);
+        assert!(report.stderr.lines().any(|line| is_it(&line)), "{loss:?}: {}", report.stderr);
     }
 }
 
 /// Asserts that what was reported in spite of losses is true: of each connection no more requests
 /// of a class than it was asked, and no outcome but the one that it had, or that none was seen.
-fn assert_true(entries: &[Entry], reported: &[&Value]) {
-    let mut asked: BTreeMap<(String, &str), usize> = BTreeMap::new();
+fn assert_true(entries: &[Entry], reported: &[RequestEvent]) {
+    let mut asked: BTreeMap<(String, Class), usize> = BTreeMap::new();
     for entry in entries {
         *asked.entry((entry.peer.to_string(), class(entry))).or_default() += 1;
     }
-    for event in reported {
-        let (class, outcome) = (text(event, "/imds/class"), text(event, "/imds/outcome"));
-        if class == "unknown" {
+    for request in reported {
+        let (class, outcome) = (request.imds.class, request.imds.outcome);
+        if class == Class::Unknown {
             // Cut where what was lost was the last of its connection that there was to see.
-            assert!(["lost", "cut"].contains(&text(event, "/imds/reason")), "{event:#}");
+            let reason = request.imds.reason.unwrap();
+            assert!(matches!(reason, UnknownReason::Lost | UnknownReason::Cut), "{request:#?}");
             continue;
         }
-        let source = text(event, "/network/source").to_owned();
+        let source = request.network.source.clone().unwrap();
         let left = asked.get_mut(&(source, class)).filter(|left| **left > 0);
-        *left.unwrap_or_else(|| panic!("it was not asked: {event:#}")) -= 1;
-        let true_one = if class == "v1" { "rejected" } else { "served" };
-        assert!([true_one, "unobserved"].contains(&outcome), "{event:#}");
+        *left.unwrap_or_else(|| panic!("it was not asked: {request:#?}")) -= 1;
+        let true_one = if class == Class::V1 { Outcome::Rejected } else { Outcome::Served };
+        assert!([true_one, Outcome::Unobserved].contains(&outcome), "{request:#?}");
     }
 }
 
-fn class(entry: &Entry) -> &'static str {
+fn class(entry: &Entry) -> Class {
     match (&*entry.method, entry.token) {
-        ("PUT", _) => "v2-token",
-        (_, TokenHeader::Present) => "v2",
-        _ => "v1",
+        ("PUT", _) => Class::V2Token,
+        (_, TokenHeader::Present) => Class::V2,
+        _ => Class::V1,
     }
 }
 
@@ -171,10 +159,9 @@ fn under_a_flood_with_a_tiny_ring() {
     settle(&scene);
     // One that is certainly reported.
     let last = scene.run_well(CLIENT, &["connect", &address, "send", GET_V1, "receive"]);
-    let Account { events, .. } = account(scene);
-    let is_last = |event: &&Value| event["process"]["pid"] == last.pid;
-    let last: Vec<_> = events.iter().filter(is_last).map(|e| text(e, "/imds/class")).collect();
-    assert_eq!(last, ["v1"]);
+    let Account { requests, .. } = account(scene);
+    let last: Vec<_> = requests.iter().filter(|r| r.process.pid == Some(last.pid)).collect();
+    assert_eq!(last.iter().map(|request| request.imds.class).collect::<Vec<_>>(), [Class::V1]);
 }
 
 #[test]
@@ -185,18 +172,19 @@ fn while_the_program_stands_still() {
     let callers = flood(&scene, &address, &WHOLE);
     scene.audit.signal(Signal::CONT);
     settle(&scene);
-    let Account { events, reported, lost, report } = account(scene);
+    let Account { report, requests, losses, lost } = account(scene);
+    let reported = requests.len();
     assert!(lost > reported && reported > 0, "{reported} reported, {lost} lost");
     assert_eq!(report.code(), Some(0));
     // Whose they were is known, but for those whose process the eBPF programs had forgotten.
-    let of = |caller: &Caller| {
-        let losses = events.iter().filter(|event| event["loss"]["what"] == "requests");
-        self::lost(losses.map(|e| &e["loss"]).filter(|l| l["process"]["pid"] == caller.pid))
+    let is_of = |loss: &Loss, caller: &Caller| {
+        loss.process.as_ref().is_some_and(|process| process.pid == caller.pid)
     };
+    let of = |caller: &Caller| self::lost(losses.iter().filter(|loss| is_of(loss, caller)));
     assert_eq!(callers.iter().map(of).sum::<usize>(), lost);
-    let loss = events.iter().find(|event| event["loss"]["what"] == "requests").unwrap();
-    assert_eq!(loss["loss"]["reason"], "request");
-    assert_eq!(loss["loss"]["process"]["name"], json!("imds-audit-test"));
+    let loss = losses.iter().find(|loss| loss.what == LossUnit::Requests).unwrap();
+    assert_eq!(loss.reason, "request");
+    assert_eq!(loss.process.as_ref().unwrap().name.as_deref(), Some("imds-audit-test"));
 }
 
 #[test]
@@ -228,7 +216,8 @@ fn stop_and_go(round: &[&str]) {
     });
     // One that is certainly reported: the flood may have come while the program stood still.
     scene.run_well(CLIENT, &["connect", &address, "send", GET_V1, "receive"]);
-    let Account { reported, lost, .. } = account(scene);
+    let Account { requests, lost, .. } = account(scene);
+    let reported = requests.len();
     assert!(lost > 0 && reported > 0, "{reported} reported, {lost} lost");
 }
 
@@ -251,8 +240,8 @@ fn with_little_memory() {
         scene.run_well(CLIENT, &["crowd", "200", &address, PUT]);
     }
     settle(&scene);
-    let Account { reported, .. } = account(scene);
-    assert!(reported > 0);
+    let Account { requests, .. } = account(scene);
+    assert!(!requests.is_empty());
     assert_eq!(limit.kills(), 0);
 }
 
@@ -267,17 +256,12 @@ fn the_counters_of_cloudwatch_are_the_service_s_own() {
     let steps = ["connect", &address, "times", "5", "send", GET_V1, "receive", "send", GET_V2];
     scene.run_well(CLIENT, &[&steps[..], &["receive"]].concat());
     let counted = scene.service.log().counters();
-    let (report, events) = end(scene);
+    let TestBed { audit, .. } = scene;
+    let report = audit.stop();
     assert_eq!((counted.metadata_no_token, counted.metadata_no_token_rejected), (7, 5));
-    let shown = &events.last().unwrap()["totals"]["counters"];
-    assert_eq!(
-        shown,
-        &json!({
-            "MetadataNoToken": counted.metadata_no_token,
-            "MetadataNoTokenRejected": counted.metadata_no_token_rejected,
-        })
-    );
-    for (name, count) in shown.as_object().unwrap() {
+    let expected = Counters { metadata_no_token: 7, metadata_no_token_rejected: 5 };
+    assert_eq!(report.stop().totals.counters, expected);
+    for (name, count) in [("MetadataNoToken", 7), ("MetadataNoTokenRejected", 5)] {
         let line = format!("{name}: {count}");
         assert!(report.stderr.lines().any(|shown| shown == line), "{line}: {}", report.stderr);
     }

@@ -1,11 +1,10 @@
 //! Requests and responses that are easy to misread, on real sockets: the rows of the audit's unit
 //! tests, sent to the simulated service.
 
-use imds_audit::event::{Class, Outcome};
+use imds_audit::event::{Class, Outcome, RequestEvent, UnknownReason};
 use imds_audit::internal::misclassification::{ANSWERS, EXPECTS, ROWS, SECOND, SECOND_ANSWER};
 use imds_audit::simulator::{SERVICE_V4, Topology};
-use imds_audit_tests::{Listener, TestBed, own_port, text};
-use serde_json::Value;
+use imds_audit_tests::{Listener, TestBed, own_port};
 
 /// Writes bytes as the test client's escapes have them.
 fn step(request: &[u8]) -> String {
@@ -31,12 +30,10 @@ use Source::{Packets, Programs};
 
 /// Gives the requests that were reported of the callers' network, in the order that they began in:
 /// one whose process is still being looked for comes later in the file.
-fn requests(scene: TestBed) -> Vec<Value> {
-    let namespace = scene.network.client_inode();
-    let mut events = scene.audit.stop().events();
-    events.retain(|event| event["kind"] == "request" && event["network"]["netns"] == namespace);
-    events.sort_by_key(|event| text(event, "/time").to_owned());
-    events
+fn requests(scene: TestBed) -> Vec<RequestEvent> {
+    let (_, mut requests) = scene.stop();
+    requests.sort_by_key(|request| request.time);
+    requests
 }
 
 #[test]
@@ -61,25 +58,24 @@ fn check_rows(scene: TestBed) {
         scene.run_well(super::CLIENT, &steps);
     }
     let entries = scene.entries();
-    let events = requests(scene);
-    assert_eq!(events.len(), entries.len(), "each request in one event");
-    for (event, entry) in events.iter().zip(&entries) {
+    let requests = requests(scene);
+    assert_eq!(requests.len(), entries.len(), "each request in one event");
+    for (request, entry) in requests.iter().zip(&entries) {
         // The same one, and not just as many.
-        let source = text(event, "/network/source");
-        assert_eq!(source, entry.peer.to_string(), "{event:#} {entry:#?}");
+        assert_eq!(request.network.source, Some(entry.peer.to_string()), "{request:#?} {entry:#?}");
     }
-    let mut events = events.iter();
+    let mut requests = requests.iter();
     for row in ROWS {
         if row.request.windows(7).any(|window| window == b"{token}") {
-            assert_eq!(text(events.next().unwrap(), "/imds/class"), "v2-token", "{}", row.name);
+            assert_eq!(requests.next().unwrap().imds.class, Class::V2Token, "{}", row.name);
         }
-        let event = events.next().unwrap();
-        assert_eq!(text(event, "/imds/class"), row.class.name(), "{}: {}", row.name, row.law);
-        let status = event.pointer("/http/status").and_then(|status| status.as_u64());
-        let expected = (row.class != Class::Unknown).then_some(u64::from(row.status));
+        let request = requests.next().unwrap();
+        assert_eq!(request.imds.class, row.class, "{}: {}", row.name, row.law);
+        let status = request.http.as_ref().and_then(|http| http.status);
+        let expected = (row.class != Class::Unknown).then_some(row.status);
         assert_eq!(status, expected, "{}: {}", row.name, row.law);
     }
-    assert!(events.next().is_none());
+    assert!(requests.next().is_none());
 }
 
 /// Makes a scene whose program audits a service whose answers the test writes. Gives its
@@ -133,18 +129,18 @@ fn check_answers(source: Source, differing: &[(&str, Outcome)]) {
     }
     // Outcomes count once the caller's kernel has acknowledged them.
     scene.wait_for_events(ANSWERS.len() + ANSWERS.iter().filter(|row| row.goes_on).count());
-    let events = requests(scene);
-    let mut outcomes = events.iter().map(|event| text(event, "/imds/outcome"));
+    let requests = requests(scene);
+    let mut outcomes = requests.iter().map(|request| request.imds.outcome);
     let mut found = Vec::new();
     let mut expected = Vec::new();
     for row in ANSWERS {
         let differs = differing.iter().find(|(name, _)| *name == row.name);
         let outcome = differs.map_or(row.outcome, |(_, outcome)| *outcome);
-        expected.push((row.name, outcome.name()));
-        found.push((row.name, outcomes.next().unwrap_or("-")));
+        expected.push((row.name, Some(outcome)));
+        found.push((row.name, outcomes.next()));
         if row.goes_on {
-            expected.push((row.name, "forbidden"));
-            found.push((row.name, outcomes.next().unwrap_or("-")));
+            expected.push((row.name, Some(Outcome::Forbidden)));
+            found.push((row.name, outcomes.next()));
         }
     }
     assert_eq!(found, expected);
@@ -198,14 +194,12 @@ fn check_smuggled(source: Source) {
         line.answer(SECOND_ANSWER);
         line.answer(SECOND_ANSWER);
     }
-    let events = scene.audit.stop().events();
-    let is = |kind: &'static str| events.iter().filter(move |event| event["kind"] == kind);
-    let lost: u64 = is("loss")
-        .filter(|event| event["loss"]["reason"] == "unpaired")
-        .map(|event| event["loss"]["count"].as_u64().unwrap())
-        .sum();
-    let reported = is("request").count();
-    assert_eq!((reported, lost), (SMUGGLED.len(), SMUGGLED.len() as u64), "{events:#?}");
+    let report = scene.audit.stop();
+    let losses = report.losses();
+    let unpaired = losses.iter().filter(|loss| loss.reason == "unpaired");
+    let lost: u64 = unpaired.map(|loss| loss.count).sum();
+    let reported = report.requests().len();
+    assert_eq!((reported, lost), (SMUGGLED.len(), SMUGGLED.len() as u64), "{report:#?}");
 }
 
 #[test]
@@ -233,10 +227,11 @@ fn check_urgent(source: Source) {
     line.answer(SECOND_ANSWER);
     // The second outcome counts once the caller's kernel has acknowledged it.
     scene.wait_for_events(2);
-    let events = requests(scene);
-    let shown: Vec<_> = events
+    let requests = requests(scene);
+    let shown: Vec<_> = requests
         .iter()
-        .map(|event| ["/imds/class", "/imds/reason", "/imds/outcome"].map(|at| text(event, at)))
+        .map(|RequestEvent { imds, .. }| (imds.class, imds.reason, imds.outcome))
         .collect();
-    assert_eq!(shown, [["unknown", "urgent", "forbidden"]; 2]);
+    let urgent = (Class::Unknown, Some(UnknownReason::Urgent), Outcome::Forbidden);
+    assert_eq!(shown, [urgent; 2]);
 }

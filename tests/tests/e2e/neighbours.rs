@@ -2,9 +2,9 @@
 
 use std::process;
 
+use imds_audit::event::{Loss, LossUnit};
 use imds_audit_tests::{Caller, Cgroup, TestBed, is_asleep, skip, until};
 use rustix::process::Signal;
-use serde_json::Value;
 
 use super::{CLIENT, GET_V1};
 
@@ -26,10 +26,10 @@ fn ask(scene: &TestBed, group: &Cgroup, address: &str, count: u64) -> Caller {
 }
 
 /// Adds up the lost requests of a process.
-fn lost(events: &[Value], pid: u32) -> u64 {
-    let losses = events.iter().filter(|event| event["loss"]["what"] == "requests");
-    let of_process = losses.filter(|event| event["loss"]["process"]["pid"] == pid);
-    of_process.map(|event| event["loss"]["count"].as_u64().unwrap()).sum()
+fn lost(losses: &[Loss], pid: u32) -> u64 {
+    let requests = losses.iter().filter(|loss| loss.what == LossUnit::Requests);
+    let is_of = |loss: &&Loss| loss.process.as_ref().is_some_and(|process| process.pid == pid);
+    requests.filter(is_of).map(|loss| loss.count).sum()
 }
 
 #[test]
@@ -48,11 +48,11 @@ fn one_that_floods_while_the_program_stands_still_leaves_room_for_another() {
     scene.audit.signal(Signal::CONT);
     assert!(until(|| is_asleep(scene.audit.pid()).then_some(())).is_some(), "it is never done");
     let TestBed { audit, .. } = scene;
-    let events = audit.stop().events();
-    let requests = events.iter().filter(|event| event["kind"] == "request");
+    let report = audit.stop();
+    let (requests, losses) = (report.requests(), report.losses());
     let of =
-        |pid: u32| requests.clone().filter(|event| event["process"]["pid"] == pid).count() as u64;
-    assert_eq!((of(caller.pid), lost(&events, caller.pid)), (QUIET, 0));
-    assert_eq!(of(flood.pid) + lost(&events, flood.pid), NOISE);
-    assert!(lost(&events, flood.pid) > NOISE / 4, "{}", lost(&events, flood.pid));
+        |pid| requests.iter().filter(|request| request.process.pid == Some(pid)).count() as u64;
+    assert_eq!((of(caller.pid), lost(&losses, caller.pid)), (QUIET, 0));
+    assert_eq!(of(flood.pid) + lost(&losses, flood.pid), NOISE);
+    assert!(lost(&losses, flood.pid) > NOISE / 4, "{}", lost(&losses, flood.pid));
 }

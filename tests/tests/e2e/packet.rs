@@ -9,11 +9,12 @@ mod tags;
 use std::fs;
 use std::process::Command;
 
+use imds_audit::event::{Attribution, RequestEvent, SourceKind};
 use imds_audit::simulator::SERVICE_V4;
 use imds_audit_tests::sandbox::with_rights;
 use imds_audit_tests::{Setup, TestBed, program, root, text};
 use rustix::thread::CapabilitySet;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{CLIENT, GET_V1, GET_V2, PUT, SERVICE};
 
@@ -28,27 +29,22 @@ const OF_A_CONTAINER: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::NET_RAW);
 
 /// Gives the class and the outcome of each request that was reported, in their order.
-fn verdicts(events: &[Value]) -> Vec<[&str; 2]> {
-    let mut requests: Vec<_> = events.iter().filter(|event| event["kind"] == "request").collect();
-    requests.sort_by_key(|event| text(event, "/time"));
-    requests
-        .iter()
-        .map(|event| ["/imds/class", "/imds/outcome"].map(|at| text(event, at)))
-        .collect()
+fn verdicts(mut requests: Vec<RequestEvent>) -> Vec<[&'static str; 2]> {
+    requests.sort_by_key(|request| request.time);
+    requests.iter().map(|r| [r.imds.class.name(), r.imds.outcome.name()]).collect()
 }
 
 #[test]
 fn requests_are_reported_with_their_process_and_the_source() {
     let Some(scene) = TestBed::by_packets(&[]) else { return };
-    let start = scene.audit.events().into_iter().find(|event| event["kind"] == "start").unwrap();
-    let fallbacks = start["fallbacks"].as_array().unwrap();
-    let is_short = fallbacks.iter().any(|fallback| fallback["name"] == "status-lines-only");
+    let fallbacks = scene.audit.typed_events().start().fallbacks;
+    let is_short = fallbacks.iter().any(|fallback| fallback.name == "status-lines-only");
     // The default before Linux 6.8, and since; between them it depends on the endpoints.
     let room: u32 = fs::read_to_string(FILTER_ROOM).unwrap().trim().parse().unwrap();
     if room <= 20 << 10 || room >= 128 << 10 {
-        assert_eq!(is_short, room <= 20 << 10, "{FILTER_ROOM} is {room}: {start:#}");
+        assert_eq!(is_short, room <= 20 << 10, "{FILTER_ROOM} is {room}: {fallbacks:#?}");
     }
-    check(scene, "packet");
+    check(scene);
 }
 
 #[test]
@@ -58,29 +54,25 @@ fn without_the_right_to_load_programs_packets_are_read_and_the_start_says_so() {
         with_rights(command, OF_A_CONTAINER.union(CapabilitySet::SYS_PTRACE));
     });
     let Some(scene) = scene else { return };
-    let start = scene.audit.events().into_iter().find(|event| event["kind"] == "start").unwrap();
-    assert_eq!(start["programs"], serde_json::json!(["packet-socket"]));
-    let fallbacks = start["fallbacks"].as_array().unwrap();
+    let start = scene.audit.typed_events().start();
+    assert_eq!(start.programs, ["packet-socket"]);
     let reason = |name: &str| {
-        let fallback = fallbacks.iter().find(|fallback| fallback["name"] == name);
-        text(fallback.unwrap_or_else(|| panic!("{start:#}")), "/reason").to_owned()
+        let mut fallbacks = start.fallbacks.iter();
+        fallbacks.find(|fallback| fallback.name == name).map(|fallback| &*fallback.reason)
     };
-    assert!(reason("no-ebpf").contains("CAP_BPF"), "{start:#}");
-    reason("own-network-only");
-    check(scene, "packet");
+    assert!(reason("no-ebpf").is_some_and(|reason| reason.contains("CAP_BPF")), "{start:#?}");
+    assert!(reason("own-network-only").is_some(), "{start:#?}");
+    check(scene);
 }
 
-fn check(scene: TestBed, source: &str) {
+/// Has a client ask, and asserts that its requests and its process are reported.
+fn check(scene: TestBed) {
     let steps = ["tell", "connect", SERVICE];
     let ask = ["send", PUT, "receive", "send", GET_V2, "receive", "send", GET_V1, "receive"];
     // It lives until its requests are reported: one that ends earlier may not be found.
     let caller = scene.start(CLIENT, &[&steps[..], &ask, &["stdin"]].concat());
-    let reported = || {
-        let events = scene.audit.events();
-        let requests = events.iter().filter(|event| event["kind"] == "request").count();
-        (requests == 3).then_some(())
-    };
-    assert!(imds_audit_tests::until(reported).is_some(), "{:#?}", scene.audit.events());
+    let reported = || (scene.audit.requests().len() == 3).then_some(());
+    assert!(imds_audit_tests::until(reported).is_some(), "{:#?}", scene.audit.requests());
     let caller = caller.wait();
     assert!(caller.status.success(), "{caller:?}");
     let said: Value = serde_json::from_str(caller.stdout.lines().next().unwrap()).unwrap();
@@ -88,13 +80,12 @@ fn check(scene: TestBed, source: &str) {
     let served = [("v2-token", "served"), ("v2", "served"), ("v1", "served")];
     assert_eq!(findings.verdicts(), served);
     for exchange in &findings.exchanges {
-        assert_eq!(exchange.event["source"], source, "{exchange:#?}");
-        let process = &exchange.event["process"];
-        assert_eq!(process["attribution"], "socket-owner", "{process:#}");
-        for key in ["pid", "args"] {
-            assert_eq!(process[key], said[key], "{process:#}");
-        }
-        assert_eq!(process["ancestors"][0]["pid"], said["parent"], "{process:#}");
+        assert_eq!(exchange.origin.source, Some(SourceKind::Packet), "{exchange:#?}");
+        let process = exchange.process();
+        assert_eq!(process.attribution, Attribution::SocketOwner, "{process:#?}");
+        assert_eq!(json!(process.pid), said["pid"], "{process:#?}");
+        assert_eq!(json!(process.args), said["args"], "{process:#?}");
+        assert_eq!(json!(process.ancestors[0].pid), said["parent"], "{process:#?}");
     }
 }
 

@@ -7,9 +7,9 @@ use std::process;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use imds_audit::event::{Container, Pod, Rule};
 use imds_audit::simulator::{Style, Topology};
 use imds_audit_tests::{Caller, Cgroup, Running, TestBed, become_user, public_copy, skip};
-use serde_json::json;
 
 use super::{CLIENT, GET_V1, SERVICE};
 
@@ -88,14 +88,14 @@ fn short_lived_processes_are_put_down_to_the_scripts_that_start_them() {
     for exchange in &findings.exchanges {
         let target = exchange.entry.target.rsplit('/').next().unwrap();
         let script: usize = target.split('-').next().unwrap().parse().unwrap();
-        let process = &exchange.event["process"];
-        let request = process["args"][4].as_str().unwrap();
-        assert!(request.contains(&format!("/{target} ")), "{process:#}");
-        assert_eq!(process["ancestors"][0]["pid"], pids[script], "{process:#}");
-        let responsible = &process["responsible"];
-        assert_eq!(responsible["rule"], "script", "{process:#}");
-        assert_eq!(responsible["script"], paths[script], "{process:#}");
-        assert_eq!(responsible["pid"], pids[script], "{process:#}");
+        let process = exchange.process();
+        let request = &process.args.as_ref().unwrap()[4];
+        assert!(request.contains(&format!("/{target} ")), "{process:#?}");
+        assert_eq!(process.ancestors[0].pid, pids[script], "{process:#?}");
+        let responsible = exchange.responsible();
+        assert_eq!(responsible.rule, Rule::Script, "{process:#?}");
+        assert_eq!(responsible.script.as_ref(), Some(&paths[script]), "{process:#?}");
+        assert_eq!(responsible.pid, pids[script], "{process:#?}");
     }
     eprintln!("{SHORT_LIVED} processes at {rate:.0} a second");
 }
@@ -128,14 +128,18 @@ fn a_process_in_a_kubernetes_container_is_named_with_its_container_and_pod() {
     assert!(caller.status.success(), "{caller:?}");
     let findings = scene.finish();
     findings.assert_sent_by(&caller);
-    let process = &findings.exchanges[0].event["process"];
-    let names = json!({ "uid": pod, "namespace": "shop", "name": "web-0", "container": "app" });
-    assert_eq!(process["pod"], names, "{process:#}");
-    let responsible = &process["responsible"];
-    assert_eq!((&responsible["rule"], &responsible["pid"]), (&json!("container"), &process["pid"]));
-    assert_eq!(findings.exchanges[0].event["network"]["host_network"], false);
-    assert_eq!(process["container"], json!({ "id": container, "runtime": "containerd" }));
-    let path = process["cgroup"].as_str().unwrap();
+    let exchange = &findings.exchanges[0];
+    let process = exchange.process();
+    let [namespace, name, app] = ["shop", "web-0", "app"].map(|name| Some(name.to_owned()));
+    let names = Pod { uid: pod, namespace, name, container: app };
+    assert_eq!(process.pod, Some(names), "{process:#?}");
+    let responsible = exchange.responsible();
+    assert_eq!((responsible.rule, Some(responsible.pid)), (Rule::Container, process.pid));
+    assert_eq!(exchange.request.network.host_network, Some(false));
+    let runtime = Some("containerd".to_owned());
+    let container = Container { id: container, runtime, ..Container::default() };
+    assert_eq!(process.container, Some(container));
+    let path = process.cgroup.as_ref().unwrap();
     assert!(path.ends_with(&format!("{slice}/{scope}")), "{path}");
 }
 
@@ -152,6 +156,6 @@ fn a_caller_of_another_user_is_reported_with_that_user() {
     assert!(caller.status.success(), "{caller:?}");
     let findings = scene.finish();
     findings.assert_sent_by(&caller);
-    let process = &findings.exchanges[0].event["process"];
-    assert_eq!((&process["uid"], &process["user"]), (&json!(65_534), &json!("nobody")));
+    let process = findings.exchanges[0].process();
+    assert_eq!((process.uid, process.user.as_deref()), (Some(65_534), Some("nobody")));
 }

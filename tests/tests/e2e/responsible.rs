@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use imds_audit::event::Rule;
 use imds_audit::simulator::Style;
-use imds_audit_tests::TestBed;
-use serde_json::{Value, json};
+use imds_audit_tests::{Exchange, TestBed};
 use tempfile::TempDir;
 
 const URL: &str = "http://169.254.169.254/latest/meta-data/instance-id";
@@ -20,23 +20,23 @@ fn script(folder: &TempDir, name: &str, text: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Runs a program in a scene of its own, which is to make one request; gives who made it.
-fn process(program: &str, arguments: &[&str]) -> Option<Value> {
+/// Runs a program in a scene of its own, which is to make one request; gives the request.
+fn request(program: &str, arguments: &[&str]) -> Option<Exchange> {
     let scene = TestBed::new()?;
     // What has ended cannot be read any more: the tool and the layers above it live as long as the
     // request, for which a loaded machine wants a moment, and the script until its event is there.
     scene.service.set_style(Style { delay: Duration::from_secs(1), ..Style::default() });
     let mut command = scene.command(program);
-    let (findings, _) = scene.finish_with(command.args(arguments));
-    Some(findings.exchanges[0].event["process"].clone())
+    let (mut findings, _) = scene.finish_with(command.args(arguments));
+    findings.exchanges.pop()
 }
 
-/// Asserts that a request of a tool was put down to a script.
-fn assert_script(process: &Value, tool: &str, rule: &str, script: &str) {
-    assert_eq!(process["name"], tool, "{process:#}");
-    let responsible = &process["responsible"];
-    assert_eq!(responsible["rule"], rule, "{process:#}");
-    assert_eq!(responsible["script"], script, "{process:#}");
+/// Asserts that a request of curl was put down to a script.
+fn assert_script(found: &Exchange, script: &str) {
+    assert_eq!(found.process().name.as_deref(), Some("curl"), "{found:#?}");
+    let responsible = found.responsible();
+    assert_eq!(responsible.rule, Rule::Script, "{found:#?}");
+    assert_eq!(responsible.script.as_deref(), Some(script), "{found:#?}");
 }
 
 #[test]
@@ -51,10 +51,9 @@ fn a_script_answers_for_the_tools_that_it_calls() {
         ("env", &["A=1", "nice", "-n", "5", "timeout", "20", &path]),
         ("setsid", &["--wait", "nohup", &path]),
     ] {
-        let Some(process) = process(program, arguments) else { return };
-        assert_script(&process, "curl", "script", &path);
-        let chain = process["ancestors"].as_array().unwrap();
-        assert_eq!(chain[0]["pid"], process["responsible"]["pid"], "{process:#}");
+        let Some(found) = request(program, arguments) else { return };
+        assert_script(&found, &path);
+        assert_eq!(found.responsible().pid, found.process().ancestors[0].pid, "{found:#?}");
     }
 }
 
@@ -68,8 +67,8 @@ fn the_layers_between_a_script_and_its_tool_are_looked_through() {
     let text = format!("#!/bin/bash\n(sh -c '{CURL}; true'; true)\nread line || true\n");
     let nested = script(&folder, "nested.sh", &text);
     for path in [piped, nested] {
-        let Some(process) = process(&path, &[]) else { return };
-        assert_script(&process, "curl", "script", &path);
+        let Some(found) = request(&path, &[]) else { return };
+        assert_script(&found, &path);
     }
 }
 
@@ -79,20 +78,18 @@ fn a_python_program_answers_for_itself_by_its_file_or_its_module() {
     let text =
         format!("import urllib.request\nurllib.request.urlopen('{URL}', timeout=10).read()\n");
     let path = script(&folder, "job.py", &text);
-    let Some(found) = process("python3", &["-u", &path]) else { return };
-    assert_eq!(found["responsible"]["pid"], found["pid"], "{found:#}");
-    assert_eq!(
-        (&found["responsible"]["rule"], &found["responsible"]["script"]),
-        (&json!("script"), &json!(path))
-    );
+    let Some(found) = request("python3", &["-u", &path]) else { return };
+    let responsible = found.responsible();
+    assert_eq!(Some(responsible.pid), found.pid(), "{found:#?}");
+    assert_eq!((responsible.rule, responsible.script.as_ref()), (Rule::Script, Some(&path)));
 
     let Some(scene) = TestBed::new() else { return };
     let mut command = scene.command("python3");
     command.args(["-m", "job"]).current_dir(folder.path());
     assert!(scene.start_command(&mut command).wait().status.success());
     let findings = scene.finish();
-    let responsible = &findings.exchanges[0].event["process"]["responsible"];
-    assert_eq!((&responsible["rule"], &responsible["script"]), (&json!("module"), &json!("job")));
+    let responsible = findings.exchanges[0].responsible();
+    assert_eq!((responsible.rule, responsible.script.as_deref()), (Rule::Module, Some("job")));
 }
 
 /// Puts a compiled program into a folder under another name; it runs its arguments, the first of
@@ -109,16 +106,16 @@ fn a_launcher_is_not_responsible_for_the_single_command_that_it_started() {
     for name in ["cron", "sshd", "s6-supervise"] {
         let launcher = runner(&folder, name);
         let curl = ["30", "curl", "-s", "-m", "10", URL];
-        let Some(found) = process(&launcher, &curl) else { return };
-        assert_eq!(found["ancestors"][0]["name"], name, "{found:#}");
-        assert_eq!(found["responsible"]["pid"], found["pid"], "{found:#}");
-        assert_eq!(found["responsible"]["rule"], "command", "{found:#}");
+        let Some(found) = request(&launcher, &curl) else { return };
+        assert_eq!(found.process().ancestors[0].name.as_deref(), Some(name), "{found:#?}");
+        assert_eq!(Some(found.responsible().pid), found.pid(), "{found:#?}");
+        assert_eq!(found.responsible().rule, Rule::Command, "{found:#?}");
 
         let agent = runner(&folder, "billing-agent");
         let nested = [&["30", &*agent], &curl[..]].concat();
-        let found = process(&launcher, &nested).unwrap();
-        assert_eq!(found["responsible"]["name"], "billing-agent", "{found:#}");
-        assert_eq!(found["responsible"]["pid"], found["ancestors"][0]["pid"], "{found:#}");
+        let found = request(&launcher, &nested).unwrap();
+        assert_eq!(found.responsible().name.as_deref(), Some("billing-agent"), "{found:#?}");
+        assert_eq!(found.responsible().pid, found.process().ancestors[0].pid, "{found:#?}");
     }
 }
 
@@ -130,12 +127,12 @@ fn a_compiled_program_is_responsible_before_the_supervisor_that_watches_it() {
     let agent = runner(&folder, "telegraf");
     let curl = ["curl", "-s", "-m", "10", URL];
     let below = [&["-u", &*supervisor, &*agent, "30"], &curl[..]].concat();
-    let Some(found) = process("python3", &below) else { return };
-    assert_eq!(found["responsible"]["name"], "telegraf", "{found:#}");
+    let Some(found) = request("python3", &below) else { return };
+    assert_eq!(found.responsible().name.as_deref(), Some("telegraf"), "{found:#?}");
     // What it does through a tool is its own.
     let direct = [&["-u", &*supervisor], &curl[..]].concat();
-    let found = process("python3", &direct).unwrap();
-    assert_script(&found, "curl", "script", &supervisor);
+    let found = request("python3", &direct).unwrap();
+    assert_script(&found, &supervisor);
 }
 
 #[test]
@@ -155,10 +152,10 @@ fn of_nested_scripts_with_one_relative_name_the_nearest_is_responsible_by_its_fu
     scene.service.set_style(Style { delay: Duration::from_secs(1), ..Style::default() });
     let mut command = scene.command("python3");
     let (findings, _) = scene.finish_with(command.arg("main.py").current_dir(folder.path()));
-    let found = &findings.exchanges[0].event["process"];
-    assert_script(found, "curl", "script", inner.join("main.py").to_str().unwrap());
-    assert_eq!(found["responsible"]["pid"], found["ancestors"][0]["pid"], "{found:#}");
-    assert_eq!(found["cwd"], inner.to_str().unwrap(), "{found:#}");
+    let found = &findings.exchanges[0];
+    assert_script(found, inner.join("main.py").to_str().unwrap());
+    assert_eq!(found.responsible().pid, found.process().ancestors[0].pid, "{found:#?}");
+    assert_eq!(found.process().cwd.as_deref(), inner.to_str(), "{found:#?}");
 }
 
 #[test]
@@ -171,8 +168,8 @@ fn a_script_that_changed_its_working_directory_has_the_path_that_it_was_started_
         scene.service.set_style(Style { delay: Duration::from_secs(1), ..Style::default() });
         let mut command = scene.command(shell);
         let (findings, _) = scene.finish_with(command.arg("./run.sh").current_dir(folder.path()));
-        let found = &findings.exchanges[0].event["process"];
-        assert_script(found, "curl", "script", &path);
-        assert_eq!(found["cwd"], "/", "{found:#}");
+        let found = &findings.exchanges[0];
+        assert_script(found, &path);
+        assert_eq!(found.process().cwd.as_deref(), Some("/"), "{found:#?}");
     }
 }

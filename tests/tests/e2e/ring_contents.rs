@@ -1,9 +1,9 @@
 //! Contents of the ring of records, as it lies in memory: all that leaves the kernel.
 
+use imds_audit::event::{Outcome, RequestEvent};
 use imds_audit::internal::{Direction, Record};
 use imds_audit::simulator::Topology;
 use imds_audit_tests::{Listener, Region, TestBed, assert_absent, regions, until};
-use serde_json::Value;
 
 use super::secrets::{self, wire};
 use super::{CLIENT, GET_V1};
@@ -58,8 +58,8 @@ fn no_body_of_a_response_enters_the_ring() {
     let bodies: Vec<_> =
         wire::BODIES.iter().enumerate().map(|(n, case)| case.play(&desk, 100 + n)).collect();
     let last = scene.run_well(CLIENT, &["connect", &address, "send", GET_V1, "receive"]);
-    let is_last = |event: &Value| event["process"]["pid"] == last.pid;
-    assert!(until(|| scene.audit.events().iter().any(is_last).then_some(())).is_some());
+    let is_last = |request: &RequestEvent| request.process.pid == Some(last.pid);
+    assert!(until(|| scene.audit.requests().iter().any(is_last).then_some(())).is_some());
 
     let ring = ring(&scene);
     let mut answers = 0;
@@ -108,11 +108,10 @@ fn the_answer_behind_one_that_has_a_length_and_no_body_is_seen() {
         line.answer([response, ok].concat());
     }
     scene.wait_for_events(4 * 5);
-    let statuses = |events: Vec<Value>| -> Vec<u64> {
-        events.iter().map(|event| event["http"]["status"].as_u64().unwrap_or(0)).collect()
-    };
+    let heads = scene.requests().into_iter().map(|request| request.http.unwrap());
+    let statuses: Vec<_> = heads.map(|http| http.status.unwrap()).collect();
     let expected = [200, 304, 204, 200].map(|first| [first, 200, 200, first, 200]);
-    assert_eq!(statuses(scene.events()), expected.concat());
+    assert_eq!(statuses, expected.concat());
 }
 
 #[test]
@@ -128,9 +127,8 @@ fn a_header_of_several_kilobytes_is_seen_to_its_end() {
         line.answer(format!("HTTP/1.1 200 OK\r\n{long}Content-Length: 2\r\n\r\nok"));
     }
     scene.wait_for_events(4);
-    let outcomes: Vec<_> =
-        scene.events().iter().map(|event| event["imds"]["outcome"].clone()).collect();
-    assert_eq!(outcomes, ["served"; 4]);
+    let outcomes: Vec<_> = scene.requests().iter().map(|request| request.imds.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Served; 4]);
 }
 
 #[test]
@@ -140,9 +138,9 @@ fn a_process_that_connects_again_and_again_has_one_snapshot_a_second() {
     let steps = ["times", "50", "connect", &address, "send", GET_V1, "receive", "close"];
     let caller = scene.run_well(CLIENT, &steps);
     scene.wait_for_events(50);
-    for event in scene.events() {
-        assert_eq!(event["process"]["pid"], caller.pid);
-        assert!(event["process"]["args"].is_array(), "{event:#}");
+    for RequestEvent { process, .. } in scene.requests() {
+        assert_eq!(process.pid, Some(caller.pid));
+        assert_eq!(process.args.as_ref(), Some(&caller.arguments));
     }
     let ring = ring(&scene);
     let (mut snapshots, mut connects) = (Vec::new(), 0);

@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use imds_audit::event::{Cause, Outcome, RequestEvent, Resource, Rule, Trigger};
 use imds_audit::simulator::{Status, TokenMode};
-use imds_audit_tests::{TestBed, python, skip, until};
-use serde_json::{Value, json};
+use imds_audit_tests::{Exchange, TestBed, python, skip, until};
 use tempfile::TempDir;
 
 use super::TOKEN_PATH;
@@ -56,10 +56,11 @@ impl Client {
         let running = scene.start("sh", &[&path]);
         // A script is alive until its events are there: what has ended cannot be read any more.
         let key = &scene.secrets.access_key_id;
-        let is_served = |event: &Value| {
-            event["imds"]["resource"] == "credentials" && event["imds"]["outcome"] == "served"
+        let is_served = |request: &RequestEvent| {
+            let found = (request.imds.resource, request.imds.outcome);
+            found == (Some(Resource::Credentials), Outcome::Served)
         };
-        let came = until(|| scene.events().iter().any(is_served).then_some(()));
+        let came = until(|| scene.requests().iter().any(is_served).then_some(()));
         let pid = running.pid();
         let caller = running.wait();
         assert!(came.is_some() && caller.status.success(), "{self:?} {caller:?}");
@@ -81,17 +82,16 @@ impl Client {
         }
     }
 
-    /// Asserts that an event names the client, and the script that answers for it.
-    fn assert_named(self, event: &Value, path: &str, pid: u32) {
+    /// Asserts that a request names the client, and the script that is responsible for it.
+    fn assert_named(self, exchange: &Exchange, path: &str, pid: u32) {
         let (name, version) = self.name();
-        let client = &event["client"];
-        assert_eq!(client["name"], name, "{client:#}");
-        assert!(client["version"].as_str().unwrap().starts_with(version), "{client:#}");
-        let process = &event["process"];
-        let responsible = &process["responsible"];
-        assert_eq!(responsible["rule"], "script", "{process:#}");
-        assert_eq!(responsible["script"], path, "{process:#}");
-        assert_eq!(responsible["pid"], pid, "{process:#}");
+        let client = exchange.request.client.as_ref().unwrap();
+        assert_eq!(client.name, name, "{client:#?}");
+        assert!(client.version.as_ref().unwrap().starts_with(version), "{client:#?}");
+        let responsible = exchange.responsible();
+        assert_eq!(responsible.rule, Rule::Script, "{exchange:#?}");
+        assert_eq!(responsible.script.as_deref(), Some(path), "{exchange:#?}");
+        assert_eq!(responsible.pid, pid, "{exchange:#?}");
     }
 }
 
@@ -102,12 +102,13 @@ fn the_cli_of_2019_never_asks_for_a_token_and_is_told_its_first_version_that_doe
     let findings = scene.finish();
     assert!(findings.verdicts().iter().all(|seen| *seen == ("v1", "served")));
     for exchange in &findings.exchanges {
-        Client::Cli1.assert_named(&exchange.event, &path, pid);
-        let advice = &exchange.event["advice"];
-        assert_eq!(advice["cause"], "never-asks", "{advice:#}");
+        Client::Cli1.assert_named(exchange, &path, pid);
+        let advice = exchange.advice();
+        assert_eq!(advice.cause, Cause::NeverAsks, "{advice:#?}");
         let text = "update aws-cli from 1.16.263 to 1.16.289 or newer";
-        assert!(advice["text"].as_str().unwrap().starts_with(text), "{advice:#}");
-        assert!(advice["command"].as_str().unwrap().ends_with("'awscli>=1.16.289'"), "{advice:#}");
+        assert!(advice.text.starts_with(text), "{advice:#?}");
+        let command = advice.command.as_ref().unwrap();
+        assert!(command.ends_with("'awscli>=1.16.289'"), "{command}");
     }
 }
 
@@ -122,7 +123,7 @@ fn current_clients_use_a_token_where_they_get_one() {
         assert!(classes.iter().all(|(class, _)| class.starts_with("v2")), "{classes:?}");
         assert!(classes.contains(&("v2", "served")), "{classes:?}");
         for exchange in &findings.exchanges {
-            client.assert_named(&exchange.event, &path, pid);
+            client.assert_named(exchange, &path, pid);
         }
     }
 }
@@ -143,15 +144,15 @@ fn current_clients_fall_back_where_the_table_says_so() {
         let findings = scene.finish();
         let token = findings.exchanges.first().unwrap();
         assert_eq!((token.seen().0, token.seen().3), ("v2-token", TOKEN_PATH), "{client:?}");
-        let trigger = if status == Status::Forbidden { "refused" } else { "server-error" };
+        let is_refused = status == Status::Forbidden;
+        let trigger = if is_refused { Trigger::Refused } else { Trigger::ServerError };
         let fallen = findings.exchanges.iter().filter(|exchange| exchange.seen().0 == "v1");
         let fallen: Vec<_> = fallen.collect();
         assert!(!fallen.is_empty(), "{client:?} {:?}", findings.verdicts());
         for exchange in fallen {
-            let advice = &exchange.event["advice"];
-            assert_eq!(advice["cause"], "refused", "{advice:#}");
-            let triggers = exchange.event["client"]["falls_back_on"].as_array().unwrap();
-            assert!(triggers.contains(&json!(trigger)), "{client:?} {status:?} {triggers:?}");
+            assert_eq!(exchange.advice().cause, Cause::Refused, "{exchange:#?}");
+            let triggers = &exchange.request.client.as_ref().unwrap().falls_back_on;
+            assert!(triggers.contains(&trigger), "{client:?} {status:?} {triggers:?}");
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 
+use imds_audit::event::{Attribution, Family, Network, Process, SourceKind};
 use imds_audit::simulator::{SERVICE_V4, SERVICE_V6, Topology};
 use imds_audit_tests::netem::{spoil, spoilt};
 use imds_audit_tests::{Caller, Comparison, TestBed, skip, until};
@@ -141,7 +142,7 @@ fn a_connection_from_before_the_audit() {
     let Some((scene, callers)) = opened else { return };
     let said = callers.into_iter().map(|(address, caller)| (address, said(&caller.wait())));
     let said: Vec<_> = said.collect();
-    judge(&scene.finish(), &said, &ASKED, &["writer"; 2]);
+    judge(&scene.finish(), &said, &ASKED, &[Attribution::Writer; 2]);
 }
 
 #[test]
@@ -154,13 +155,13 @@ fn a_socket_in_a_namespace_that_is_gone_a_moment_later() {
     let steps = ["stdin", "tell", "connect", &address, "send", GET_V1];
     let client = scene.start(CLIENT, &steps);
     let (findings, caller) = scene.finish_without_network(client, 1);
-    judge(&findings, &[(address, said(&caller))], &["v1"], &["writer"]);
+    judge(&findings, &[(address, said(&caller))], &["v1"], &[Attribution::Writer]);
 }
 
 #[test]
 fn a_thread_of_the_kernel_that_sends_for_a_process_that_wrote_before() {
     let steps = [&OPEN[..], &["send", PUT, "receive", "redirect", GET_V2, "receive"]].concat();
-    let attributions = ["writer", "last-writer"];
+    let attributions = [Attribution::Writer, Attribution::LastWriter];
     // The kernel moves whole pages from one socket to the other.
     check_attributed(&steps, &["v2-token", "unknown"], Patient, &attributions);
 }
@@ -168,7 +169,7 @@ fn a_thread_of_the_kernel_that_sends_for_a_process_that_wrote_before() {
 #[test]
 fn a_thread_of_the_kernel_that_sends_for_a_process_that_only_connected() {
     let steps = [&OPEN[..], &["redirect", GET_V1, "receive"]].concat();
-    check_attributed(&steps, &["v1"], Patient, &["connector"]);
+    check_attributed(&steps, &["v1"], Patient, &[Attribution::Connector]);
 }
 
 #[test]
@@ -191,16 +192,16 @@ fn over_a_network_that_loses_repeats_and_delays_packets() {
         [network.client(), network.service_namespace()].map(|namespace| spoilt(namespace).unwrap());
     assert!(client.repeated > 0 && service.repeated > 0, "{client:?} {service:?}");
     assert!(client.overtaken + service.overtaken > 0, "{client:?} {service:?}");
-    judge(&scene.finish(), &said, &classes, &vec!["writer"; classes.len()]);
+    judge(&scene.finish(), &said, &classes, &vec![Attribution::Writer; classes.len()]);
 }
 
 /// Checks a row whose requests are all sent by whom the kernel sees sending.
 fn check(steps: &[&str], classes: &[&str], stay: Stay) {
-    check_attributed(steps, classes, stay, &vec!["writer"; classes.len()]);
+    check_attributed(steps, classes, stay, &vec![Attribution::Writer; classes.len()]);
 }
 
 /// Has a client take a row's steps for each family of addresses, and judges what is reported.
-fn check_attributed(steps: &[&str], classes: &[&str], stay: Stay, attributions: &[&str]) {
+fn check_attributed(steps: &[&str], classes: &[&str], stay: Stay, attributions: &[Attribution]) {
     if steps.iter().any(|step| step.starts_with("ring"))
         && let Err(error) = IoUring::new(1)
     {
@@ -234,25 +235,24 @@ fn check_by_packets(steps: &[&str], classes: &[&str], stay: Stay) {
     let expected: Vec<&str> = said.iter().flat_map(|_| classes).copied().collect();
     let seen: Vec<_> = findings.verdicts().into_iter().map(|(class, _)| class).collect();
     assert_eq!(seen, expected);
-    assert_eq!(findings.connections, [] as [Value; 0], "connections without a request");
+    assert_eq!(findings.connections, [], "connections without a request");
     for (exchanges, (address, senders)) in findings.exchanges.chunks(classes.len()).zip(&said) {
         let address: SocketAddr = address.parse().unwrap();
         for exchange in exchanges {
-            assert_eq!(exchange.event["source"], "packet");
-            let network = &exchange.event["network"];
-            let family = if address.ip().to_canonical().is_ipv4() { "ipv4" } else { "ipv6" };
-            assert_eq!(network["family"], family, "{exchange:#?}");
-            let process = &exchange.event["process"];
-            let opener = &senders[0];
-            match process["attribution"].as_str().unwrap() {
-                "socket-owner" => {
-                    let owners = senders.iter().chain(senders.iter().map(|_| opener));
-                    let pids: Vec<_> =
-                        owners.flat_map(|sender| [&sender["pid"], &sender["parent"]]).collect();
-                    assert!(pids.contains(&&process["pid"]), "{pids:?} {process:#}");
+            assert_eq!(exchange.origin.source, Some(SourceKind::Packet));
+            assert_eq!(exchange.request.network.family, family(address), "{exchange:#?}");
+            match exchange.process().attribution {
+                Attribution::SocketOwner => {
+                    let owners =
+                        senders.iter().flat_map(|sender| [&sender["pid"], &sender["parent"]]);
+                    let owners: Vec<_> = owners.map(Value::as_u64).collect();
+                    assert!(
+                        owners.contains(&exchange.pid().map(u64::from)),
+                        "{owners:?} {exchange:#?}"
+                    );
                 }
-                "unknown" => assert_eq!(process["pid"], Value::Null),
-                other => panic!("{other}"),
+                Attribution::Unknown => assert_eq!(exchange.pid(), None),
+                other => panic!("{other:?}"),
             }
         }
     }
@@ -301,36 +301,38 @@ fn judge(
     findings: &Comparison,
     said: &[(String, Vec<Value>)],
     classes: &[&str],
-    attributions: &[&str],
+    attributions: &[Attribution],
 ) {
     let expected: Vec<&str> = said.iter().flat_map(|_| classes).copied().collect();
     let seen: Vec<_> = findings.verdicts().into_iter().map(|(class, _)| class).collect();
     assert_eq!(seen, expected);
-    assert_eq!(findings.connections, [] as [Value; 0], "connections without a request");
+    assert_eq!(findings.connections, [], "connections without a request");
     for (exchanges, (address, senders)) in findings.exchanges.chunks(classes.len()).zip(said) {
         let address: SocketAddr = address.parse().unwrap();
         let senders = senders.iter().chain(std::iter::repeat(senders.last().unwrap()));
         for ((exchange, sender), attribution) in exchanges.iter().zip(senders).zip(attributions) {
-            assert_eq!(who(&exchange.event["process"]), *sender, "{address} {exchange:#?}");
-            assert_eq!(exchange.event["process"]["attribution"], *attribution, "{exchange:#?}");
-            let network = &exchange.event["network"];
-            let family = if address.ip().to_canonical().is_ipv4() { "ipv4" } else { "ipv6" };
-            assert_eq!(network["family"], family, "{exchange:#?}");
-            let mapped = address.ip().to_canonical() != address.ip();
-            assert_eq!(network["mapped"] == true, mapped, "{exchange:#?}");
+            assert_eq!(who(exchange.process()), *sender, "{address} {exchange:#?}");
+            assert_eq!(exchange.process().attribution, *attribution, "{exchange:#?}");
+            let Network { family, mapped, .. } = exchange.request.network;
+            assert_eq!(family, self::family(address), "{exchange:#?}");
+            assert_eq!(mapped, address.ip().to_canonical() != address.ip(), "{exchange:#?}");
         }
     }
 }
 
+/// Gives the family of the packets of a connection to an address.
+fn family(address: SocketAddr) -> Family {
+    if address.ip().to_canonical().is_ipv4() { Family::Ipv4 } else { Family::Ipv6 }
+}
+
 /// Gives of a reported process what a sender says of itself.
-fn who(process: &Value) -> Value {
-    let name = &process["name"];
+fn who(process: &Process) -> Value {
     json!({
-        "pid": process["pid"],
-        "tid": process["tid"],
-        "parent": process["ancestors"][0]["pid"],
-        "name": name,
-        "thread": process.get("thread_name").unwrap_or(name),
-        "args": process["args"],
+        "pid": process.pid,
+        "tid": process.tid,
+        "parent": process.ancestors[0].pid,
+        "name": process.name,
+        "thread": process.thread_name.as_ref().or(process.name.as_ref()),
+        "args": process.args,
     })
 }

@@ -3,8 +3,8 @@
 use std::process;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use imds_audit::event::{Container, TokenHash};
 use imds_audit_tests::{Caller, Cgroup, Comparison, TestBed, skip};
-use serde_json::{Value, json};
 
 const TTL: &str = "X-aws-ec2-metadata-token-ttl-seconds: 60";
 
@@ -34,9 +34,8 @@ fn use_token(scene: &TestBed, address: &str, token: &str, cgroup: Option<&Cgroup
 }
 
 /// Gives the hashes of the tokens that were used, in order.
-fn hashes(findings: &Comparison) -> Vec<&str> {
-    let used = findings.exchanges.iter().filter(|exchange| exchange.event["imds"]["class"] == "v2");
-    used.map(|exchange| exchange.event["imds"]["token"].as_str().unwrap()).collect()
+fn hashes(findings: &Comparison) -> Vec<TokenHash> {
+    findings.exchanges.iter().filter_map(|exchange| exchange.request.imds.token).collect()
 }
 
 #[test]
@@ -80,18 +79,18 @@ fn one_token_used_in_two_containers_is_seen() {
     let one = use_token(&scene, &address, &shared, Some(&first));
     let two = use_token(&scene, &address, &shared, Some(&second));
     let findings = scene.finish();
-    let used: Vec<&Value> =
-        findings.exchanges.iter().skip(1).map(|exchange| &exchange.event).collect();
-    assert_eq!(used[0]["imds"]["token"], used[1]["imds"]["token"]);
-    let container = |id: &str, runtime: &str| json!({ "id": id, "runtime": runtime });
-    assert_eq!(used[0]["process"]["container"], container(&first_id, "docker"));
-    assert_eq!(used[1]["process"]["container"], container(&second_id, "containerd"));
+    let [a, b] = hashes(&findings)[..] else { panic!("{:?}", hashes(&findings)) };
+    assert_eq!(a, b);
+    let container = |id: String, runtime: &str| {
+        Some(Container { id, runtime: Some(runtime.to_owned()), ..Container::default() })
+    };
+    let used = &findings.exchanges[1..];
+    assert_eq!(used[0].process().container, container(first_id, "docker"));
+    assert_eq!(used[1].process().container, container(second_id, "containerd"));
     let reported = format!(
-        "tokens: 1 seen, 1 used by several processes, 1 across containers; {} by curl[{}] in \
+        "tokens: 1 seen, 1 used by several processes, 1 across containers; {a} by curl[{}] in \
          container aaaaaaaaaaaa, curl[{}] in container bbbbbbbbbbbb\n",
-        hashes(&findings)[0],
-        one.pid,
-        two.pid
+        one.pid, two.pid
     );
     assert!(findings.report.stderr.contains(&reported), "{reported}{}", findings.report.stderr);
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use imds_audit_tests::{Comparison, TestBed, skip};
-use serde_json::{Value, json};
+use imds_audit::event::{Databricks, Rule, Spark, SparkPython, SparkRole};
+use imds_audit_tests::{Comparison, Exchange, TestBed, skip};
 use tempfile::TempDir;
 
 pub(crate) const DRIVER: &str = "com.databricks.backend.daemon.driver.DriverDaemon";
@@ -92,7 +92,7 @@ impl Application {
         class: &str,
         arguments: &[&str],
         variables: &[(&str, &str)],
-    ) -> Option<Comparison> {
+    ) -> Option<(Exchange, Comparison)> {
         let scene = TestBed::new()?;
         let library = Path::new("/databricks/jars/some-library-of-the-platform-1.2.3.jar:");
         let classes = library.to_str().unwrap().repeat(120) + &self.path("");
@@ -105,7 +105,7 @@ impl Application {
             .envs(variables.iter().copied());
         let (findings, _) = scene.finish_with(&mut command);
         assert_eq!(findings.verdicts(), [("v1", "served")]);
-        Some(findings)
+        Some((findings.exchanges[0].clone(), findings))
     }
 }
 
@@ -117,30 +117,33 @@ const CLUSTER: [(&str, &str); 4] = [
     ("WAREHOUSE_PASSWORD", "secret-of-the-environment"),
 ];
 
-fn databricks() -> Value {
-    json!({ "cluster_id": "1126-173000-reef123", "cluster_name": "etl nightly" })
+fn databricks() -> Option<Databricks> {
+    Some(Databricks {
+        cluster_id: "1126-173000-reef123".to_owned(),
+        cluster_name: Some("etl nightly".to_owned()),
+    })
 }
 
-fn process(findings: &Comparison) -> &Value {
-    &findings.exchanges[0].event["process"]
+/// Gives the virtual machine among the ancestors of a caller.
+fn machine(found: &Exchange) -> Option<u32> {
+    let mut ancestors = found.process().ancestors.iter();
+    ancestors.find(|ancestor| ancestor.name.as_deref() == Some("java")).map(|java| java.pid)
 }
 
 #[test]
 fn a_driver_a_notebook_s_python_and_its_shell_are_named_with_their_cluster() {
     let Some(application) = Application::make() else { return };
-    let Some(findings) = application.run(DRIVER, &[], &CLUSTER) else { return };
-    let found = process(&findings);
-    let pid = &found["pid"];
-    assert_eq!(found["spark"], json!({ "role": "driver", "jvm": pid }), "{found:#}");
-    assert_eq!(found["databricks"], databricks());
-    let responsible = &found["responsible"];
-    assert_eq!(
-        [&responsible["rule"], &responsible["script"], &responsible["pid"]],
-        [&json!("class"), &json!(DRIVER), pid]
-    );
-    assert_eq!(findings.exchanges[0].event["client"]["name"], "Java");
-    let advice = &findings.exchanges[0].event["advice"];
-    assert!(advice["command"].as_str().unwrap().contains("glueCatalog.isolation"), "{advice:#}");
+    let Some((found, findings)) = application.run(DRIVER, &[], &CLUSTER) else { return };
+    let spark = Spark { role: Some(SparkRole::Driver), jvm: found.pid(), python: None };
+    assert_eq!(found.process().spark, Some(spark), "{found:#?}");
+    assert_eq!(found.process().databricks, databricks());
+    let responsible = found.responsible();
+    assert_eq!(responsible.rule, Rule::Class);
+    assert_eq!(responsible.script.as_deref(), Some(DRIVER));
+    assert_eq!(Some(responsible.pid), found.pid());
+    assert_eq!(found.request.client.as_ref().unwrap().name, "Java");
+    let command = found.advice().command.as_deref().unwrap();
+    assert!(command.contains("glueCatalog.isolation"), "{command}");
     let everything = findings.report.everything();
     assert!(!everything.contains("secret-of-the-environment"));
     let title = format!("java {DRIVER}  (Spark driver, Databricks cluster 'etl nightly'");
@@ -149,19 +152,18 @@ fn a_driver_a_notebook_s_python_and_its_shell_are_named_with_their_cluster() {
     for (script, name) in [("db_ipykernel_launcher.py", "python3"), ("PythonShell.py", "curl")] {
         let path = application.path(&format!("databricks/python_shell/scripts/{script}"));
         let arguments = ["python3", &path, "-f", "kernel.json"];
-        let Some(findings) = application.run(DRIVER, &arguments, &CLUSTER) else { return };
-        let found = process(&findings);
-        assert_eq!(found["name"], name, "{found:#}");
-        let ancestors = found["ancestors"].as_array().unwrap();
-        let machine = ancestors.iter().find(|ancestor| ancestor["name"] == "java").unwrap();
-        let spark = json!({ "role": "driver", "jvm": machine["pid"], "python": "notebook" });
-        assert_eq!(found["spark"], spark, "{found:#}");
-        assert_eq!(found["databricks"], databricks());
-        let responsible = &found["responsible"];
-        assert_eq!(
-            [&responsible["rule"], &responsible["script"]],
-            [&json!("script"), &json!(path)]
-        );
+        let Some((found, findings)) = application.run(DRIVER, &arguments, &CLUSTER) else {
+            return;
+        };
+        assert_eq!(found.process().name.as_deref(), Some(name), "{found:#?}");
+        let jvm = machine(&found);
+        assert!(jvm.is_some(), "{found:#?}");
+        let python = Some(SparkPython::Notebook);
+        let spark = Spark { role: Some(SparkRole::Driver), jvm, python };
+        assert_eq!(found.process().spark, Some(spark), "{found:#?}");
+        assert_eq!(found.process().databricks, databricks());
+        let responsible = found.responsible();
+        assert_eq!((responsible.rule, responsible.script.as_ref()), (Rule::Script, Some(&path)));
         let home = "(notebook of a Spark driver, Databricks cluster 'etl nightly'";
         assert!(findings.report.stderr.contains(home), "{}", findings.report.stderr);
     }
@@ -171,19 +173,17 @@ fn a_driver_a_notebook_s_python_and_its_shell_are_named_with_their_cluster() {
 fn an_executor_s_python_worker_is_named_with_its_virtual_machine() {
     let Some(application) = Application::make() else { return };
     let daemon = ["python3", "-m", "pyspark.daemon", "pyspark.worker"];
-    let Some(findings) = application.run(EXECUTOR, &daemon, &[]) else { return };
-    let found = process(&findings);
-    let ancestors = found["ancestors"].as_array().unwrap();
-    let machine = ancestors.iter().find(|ancestor| ancestor["name"] == "java").unwrap();
-    let spark = json!({ "role": "executor", "jvm": machine["pid"], "python": "worker" });
-    assert_eq!(found["spark"], spark, "{found:#}");
-    assert_eq!(found["databricks"], Value::Null, "nothing says that it is on Databricks");
-    let responsible = &found["responsible"];
-    assert_eq!(
-        [&responsible["rule"], &responsible["script"], &responsible["pid"]],
-        [&json!("module"), &json!("pyspark.daemon"), &ancestors[0]["pid"]],
-        "{found:#}"
-    );
+    let Some((found, _)) = application.run(EXECUTOR, &daemon, &[]) else { return };
+    let jvm = machine(&found);
+    assert!(jvm.is_some(), "{found:#?}");
+    let python = Some(SparkPython::Worker);
+    let spark = Spark { role: Some(SparkRole::Executor), jvm, python };
+    assert_eq!(found.process().spark, Some(spark), "{found:#?}");
+    assert_eq!(found.process().databricks, None, "nothing says that it is on Databricks");
+    let responsible = found.responsible();
+    assert_eq!(responsible.rule, Rule::Module, "{found:#?}");
+    assert_eq!(responsible.script.as_deref(), Some("pyspark.daemon"));
+    assert_eq!(responsible.pid, found.process().ancestors[0].pid, "{found:#?}");
 }
 
 #[test]
@@ -196,12 +196,12 @@ fn a_cluster_is_found_as_far_as_an_environment_is_read_and_no_other_is_made_up()
     let fillers: Vec<_> = fillers.iter().map(|(name, text)| (&**name, &**text)).collect();
     let aurora = [("DB_CLUSTER_ID", "orders-aurora"), ("DB_CLUSTER_NAME", "orders")];
     for variables in [&[&fillers, &CLUSTER[..]].concat()[..], &aurora] {
-        let Some(findings) = application.run(EXECUTOR, &[], variables) else { return };
-        let found = process(&findings);
+        let Some((found, findings)) = application.run(EXECUTOR, &[], variables) else { return };
         // Variables are handed on in the order of their names: two MiB stand behind these.
-        let expected = if variables == aurora { Value::Null } else { databricks() };
-        assert_eq!(found["databricks"], expected, "{found:#}");
-        assert_eq!(found["spark"]["role"], "executor");
+        let expected = if variables == aurora { None } else { databricks() };
+        assert_eq!(found.process().databricks, expected, "{found:#?}");
+        let spark = found.process().spark.as_ref().unwrap();
+        assert_eq!(spark.role, Some(SparkRole::Executor));
         assert!(!findings.report.everything().contains("nobody-reads-this-"));
     }
 }

@@ -5,19 +5,18 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use imds_audit_tests::{Comparison, Systemd, TestBed, public_copy};
-use serde_json::{Value, json};
+use imds_audit::event::{Manager, Rule};
+use imds_audit_tests::{Comparison, Exchange, Systemd, TestBed, public_copy};
 
 use super::{CLIENT, SERVICE};
 
-/// Gives the process of each request, by what was asked for.
-fn processes(findings: &Comparison) -> BTreeMap<String, &Value> {
-    let last = |target: &str| target.rsplit('/').next().unwrap().to_owned();
-    findings
-        .exchanges
-        .iter()
-        .map(|exchange| (last(&exchange.entry.target), &exchange.event["process"]))
-        .collect()
+/// Gives each request, by what was asked for.
+fn by_target(findings: &Comparison) -> BTreeMap<&str, &Exchange> {
+    let by_name = findings.exchanges.iter().map(|exchange| {
+        let (_, name) = exchange.entry.target.rsplit_once('/').unwrap();
+        (name, exchange)
+    });
+    by_name.collect()
 }
 
 #[test]
@@ -63,31 +62,31 @@ fn units_of_the_system_s_and_of_a_user_s_manager_are_named_with_who_answers_in_t
     drop(systemd);
 
     let findings = scene.finish();
-    let processes = processes(&findings);
+    let requests = by_target(&findings);
     let placed = |name: &str| {
-        let process = processes[name];
-        [&process["manager"], &process["slice"], &process["unit"]].map(Clone::clone)
+        let process = requests[name].process();
+        (process.manager.unwrap(), [&process.slice, &process.unit].map(|n| n.as_deref().unwrap()))
     };
-    let cgroup = |name: &str| processes[name]["cgroup"].as_str().unwrap().to_owned();
-    let answers = |name: &str| {
-        let found = &processes[name]["responsible"];
-        (found["rule"].clone(), found["script"].clone())
+    let cgroup = |name: &str| requests[name].process().cgroup.as_deref().unwrap();
+    let responsible = |name: &str| {
+        let found = requests[name].responsible();
+        (found.rule, found.script.clone())
     };
-    assert_eq!(placed("own"), ["system", "system.slice", "own.service"]);
+    assert_eq!(placed("own"), (Manager::System, ["system.slice", "own.service"]));
     assert!(cgroup("own").ends_with("/system.slice/own.service"), "{}", cgroup("own"));
-    assert_eq!(answers("own"), (json!("unit"), Value::Null));
-    assert_eq!(processes["own"]["responsible"]["pid"], processes["own"]["pid"]);
+    assert_eq!(responsible("own"), (Rule::Unit, None));
+    assert_eq!(Some(requests["own"].responsible().pid), requests["own"].pid());
 
-    assert_eq!(placed("script"), ["system", "batch.slice", "script.service"]);
-    assert_eq!(answers("script"), (json!("script"), json!(path("script.sh"))));
+    assert_eq!(placed("script"), (Manager::System, ["batch.slice", "script.service"]));
+    assert_eq!(responsible("script"), (Rule::Script, Some(path("script.sh"))));
 
-    assert_eq!(placed("line"), ["system", "system.slice", "line.service"]);
-    assert_eq!(answers("line"), (json!("command"), Value::Null));
+    assert_eq!(placed("line"), (Manager::System, ["system.slice", "line.service"]));
+    assert_eq!(responsible("line"), (Rule::Command, None));
 
-    assert_eq!(placed("mine"), ["user", "app.slice", "mine.service"]);
+    assert_eq!(placed("mine"), (Manager::User, ["app.slice", "mine.service"]));
     let user = Systemd::USER;
     let below = format!("/user.slice/user-{user}.slice/user@{user}.service/app.slice/mine.service");
     assert!(cgroup("mine").ends_with(&below), "{}", cgroup("mine"));
-    assert_eq!(answers("mine"), (json!("script"), json!(path("mine.sh"))));
-    assert_eq!(processes["mine"]["uid"], user);
+    assert_eq!(responsible("mine"), (Rule::Script, Some(path("mine.sh"))));
+    assert_eq!(requests["mine"].process().uid, Some(user));
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Child, Stdio};
 
 use imds_audit::simulator::Topology;
-use imds_audit_tests::{TestNetwork, until, until_exit};
+use imds_audit_tests::{Events, TestNetwork, until, until_exit, written_so_far};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
@@ -46,20 +46,20 @@ fn an_agent_names_callers_with_the_rights_that_it_keeps() {
     let ask = ["send", PUT, "receive", "send", GET_V1, "receive", "stdin"];
     let caller = stage.start(CLIENT, &[&["connect", SERVICE][..], &ask].concat());
     let written = || {
-        let text = fs::read_to_string(&events).ok()?;
-        let events: Vec<Value> =
-            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        (verdicts(&events).len() == 1).then_some(events)
+        let events = Events::read(&written_so_far(&events));
+        (events.requests().len() == 1).then_some(events)
     };
     let found = until(written).unwrap_or_else(|| panic!("no requests: {}", said()));
     let caller = caller.wait();
     // What uses IMDSv2 is counted, and has no line of its own.
-    assert_eq!(verdicts(&found), [["v1", "served"]]);
-    for event in found.iter().filter(|event| event["kind"] == "request") {
-        assert_eq!(event["source"], "packet");
-        assert_eq!(event["process"]["attribution"], "socket-owner", "{event:#}");
-        assert_eq!(event["process"]["pid"], caller.pid, "{event:#}");
+    assert!(found.iter().all(|event| event.origin.source == Some(SourceKind::Packet)));
+    let requests = found.requests();
+    for request in &requests {
+        let process = &request.process;
+        assert_eq!(process.attribution, Attribution::SocketOwner, "{process:#?}");
+        assert_eq!(process.pid, Some(caller.pid), "{process:#?}");
     }
+    assert_eq!(verdicts(requests), [["v1", "served"]]);
     kill_process(Pid::from_child(&agent.0), Signal::TERM).unwrap();
     assert_eq!(until_exit(&mut agent.0).and_then(|status| status.code()), Some(0), "{}", said());
     let losses = fs::read_to_string(&events).unwrap();

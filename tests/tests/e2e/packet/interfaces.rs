@@ -63,8 +63,8 @@ fn requests_over_loopback_and_over_another_interface_are_each_reported_once() {
     scene.run_well(CLIENT, &["connect", &address, "send", GET_V1, "receive"]);
     serving.join().unwrap();
     scene.run_well(CLIENT, &["connect", SERVICE, "send", PUT, "receive"]);
-    let events = scene.audit.stop().events();
-    assert_eq!(verdicts(&events), [["v1", "served"], ["v2-token", "served"]]);
+    let requests = scene.audit.stop().requests();
+    assert_eq!(verdicts(requests), [["v1", "served"], ["v2-token", "served"]]);
 }
 
 #[test]
@@ -123,9 +123,8 @@ fn ask_with_a_long_body(scene: TestBed, endpoint: SocketAddr, what: &str) {
     // The last outcome counts once the caller's kernel has acknowledged it.
     scene.wait_for_events(3);
     let report = scene.audit.stop();
-    let events = report.events();
-    let found = verdicts(&events);
-    assert_eq!(found, [["v2-token", "served"], ["v1", "served"], ["v1", "not-found"]], "{what}");
-    let losses: Vec<_> = events.iter().filter(|event| event["kind"] == "loss").collect();
-    assert_eq!(losses, [] as [&Value; 0], "{what}");
+    let found = verdicts(report.requests());
+    let expected = [["v2-token", "served"], ["v1", "served"], ["v1", "not-found"]];
+    assert_eq!(found, expected, "{what}: {:#?}", report.requests());
+    assert_eq!(report.losses(), [], "{what}");
 }

@@ -1,5 +1,6 @@
 //! Packets that the socket had no room for.
 
+use imds_audit::event::{Class, Loss};
 use rustix::process::Signal;
 
 use super::*;
@@ -21,36 +22,25 @@ fn what_the_socket_had_no_room_for_is_counted_and_reported_and_nothing_is_proven
     scene.run_well(CLIENT, &[&["connect", SERVICE][..], &ask].concat());
     let sent = scene.entries().len();
     assert_eq!(sent, SENT + 4);
-    let output = scene.audit.output().to_owned();
     let report = scene.audit.stop();
-    let events = report.events();
-    let requests = events.iter().filter(|event| event["kind"] == "request").count();
-    let stop = events.last().unwrap();
-    let dropped: u64 = stop["losses"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|loss| loss["reason"] == "packet-socket")
-        .map(|loss| loss["count"].as_u64().unwrap())
-        .sum();
-    assert!(dropped > 0, "{stop:#}");
-    assert!(requests < sent, "{requests} of {sent}");
+    let requests = report.requests();
+    let reported = requests.len();
+    let count = |losses: &[Loss]| -> u64 {
+        let dropped = losses.iter().filter(|loss| loss.reason == "packet-socket");
+        dropped.map(|loss| loss.count).sum()
+    };
+    let dropped = count(&report.stop().losses);
+    assert!(dropped > 0, "{:#?}", report.stop());
+    assert!(reported < sent, "{reported} of {sent}");
     // A request that is not reported lost a packet at least.
-    assert!(sent as u64 <= requests as u64 + dropped, "{sent} sent, {requests} and {dropped}");
-    let told: u64 = events
-        .iter()
-        .filter(|event| event["loss"]["reason"] == "packet-socket")
-        .map(|event| event["loss"]["count"].as_u64().unwrap())
-        .sum();
-    assert_eq!(told, dropped, "each loss is in one event, and in the sums");
+    assert!(sent as u64 <= reported as u64 + dropped, "{sent} sent, {reported} and {dropped}");
+    assert_eq!(count(&report.losses()), dropped, "each loss is in one event, and in the sums");
     assert!(report.stderr.contains("packet-socket"), "{}", report.stderr);
-    // No class is wrong: nobody sent a request without a token.
-    let classes = events.iter().filter_map(|event| event["imds"]["class"].as_str());
-    assert!(!classes.into_iter().any(|class| class == "v1"), "{events:#?}");
+    // No class is wrong: every request had a token.
+    assert!(requests.iter().all(|request| request.imds.class != Class::V1), "{requests:#?}");
 
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &report.output).unwrap();
-    drop(output);
     let verdict = Command::new(program().unwrap())
         .args(["report", "--scope", "container", "--format", "json"])
         .arg(file.path())

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use imds_audit::event::Attribution;
 use imds_audit_tests::{Cgroup, become_user, skip};
 
 use super::*;
@@ -34,15 +33,15 @@ fn of_a_process_that_may_not_be_looked_at_the_place_is_named_and_nothing_is_gues
     let findings = scene.finish();
     assert_eq!(findings.verdicts(), [("v2-token", "served"), ("v2", "served")]);
     for exchange in &findings.exchanges {
-        let process = &exchange.event["process"];
-        assert_eq!(process["attribution"], "unknown", "{process:#}");
-        for absent in ["pid", "tid", "name", "args", "uid", "start_time"] {
-            assert_eq!(process[absent], Value::Null, "{absent}: {process:#}");
-        }
+        let process = exchange.process();
+        assert_eq!(process.attribution, Attribution::Unknown, "{process:#?}");
+        assert_eq!((process.pid, process.tid, process.uid), (None, None, None), "{process:#?}");
+        assert_eq!((&process.name, &process.args), (&None, &None), "{process:#?}");
+        assert_eq!(process.start_time, None, "{process:#?}");
         let path = format!("/{name}/{id}");
-        assert!(text(process, "/cgroup").ends_with(&path), "{process:#}");
-        assert_eq!(process["container"]["id"], id, "{process:#}");
-        assert!(exchange.event.pointer("/process/responsible").is_none(), "{process:#}");
+        assert!(process.cgroup.as_ref().unwrap().ends_with(&path), "{process:#?}");
+        assert_eq!(process.container.as_ref().unwrap().id, id, "{process:#?}");
+        assert_eq!(process.responsible, None, "{process:#?}");
     }
     let said = &findings.report.stderr;
     assert!(said.contains("socket-owner"), "{said}");
@@ -71,10 +70,9 @@ fn an_owner_that_is_not_found_at_first_is_found_when_the_next_request_is_sent() 
     let found: Vec<_> = findings
         .exchanges
         .iter()
-        .map(|exchange| (exchange.request.process.attribution, exchange.pid()))
+        .map(|exchange| (exchange.process().attribution, exchange.pid()))
         .collect();
-    let expected =
-        [(Attribution::Unknown, None), (Attribution::SocketOwner, Some(caller.pid.into()))];
+    let expected = [(Attribution::Unknown, None), (Attribution::SocketOwner, Some(caller.pid))];
     assert_eq!(found, expected);
 }
 
@@ -101,16 +99,14 @@ fn the_share_of_short_lived_callers_that_is_named() {
         }
         let reached = f64::from(reached) / started.elapsed().as_secs_f64();
         running.into_iter().for_each(|client| drop(client.wait()));
-        let events = scene.audit.stop().events();
-        let of = |wanted: &str| {
-            let requests = events.iter().filter(|event| event["kind"] == "request");
-            requests.filter(|event| event["process"]["attribution"] == wanted).count()
+        let requests = scene.audit.stop().requests();
+        let of = |wanted| {
+            let is_wanted = move |request: &&RequestEvent| request.process.attribution == wanted;
+            requests.iter().filter(is_wanted)
         };
-        let placed = events.iter().filter(|event| {
-            event["process"]["attribution"] == "unknown"
-                && event["process"]["cgroup"] != Value::Null
-        });
-        let (named, unknown) = (of("socket-owner"), of("unknown"));
+        let placed = of(Attribution::Unknown).filter(|request| request.process.cgroup.is_some());
+        let (named, unknown) =
+            (of(Attribution::SocketOwner).count(), of(Attribution::Unknown).count());
         println!(
             "{rate} a second ({reached:.0} reached): {named} of {} named, {} more with their \
              cgroup",
