@@ -1,4 +1,10 @@
-use super::*;
+use std::path::Path;
+
+use super::{
+    loading::parse,
+    settings::{OUTPUT_SETTINGS, SETTINGS},
+    *,
+};
 
 const FILE: &str = include_str!("../../../../deploy/imds-audit.toml");
 
