@@ -1,6 +1,7 @@
 //! A live audit: records in, events out.
 
 mod caller_share;
+mod clock;
 pub(crate) mod endpoints;
 mod event_sink;
 mod fallbacks;
@@ -15,14 +16,14 @@ mod packet_input;
 pub(crate) mod record_tap;
 pub(crate) mod replay;
 pub(crate) mod shutdown;
+mod start;
 mod startup_code;
 mod wakeup_throttle;
 
-use std::{
-    collections::BTreeMap, future::Future, net::SocketAddr, path::Path, pin::pin, time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, pin::pin, time::Duration};
 
 use anyhow::Context;
+use clock::{now, read_clock, until};
 use event_sink::EventSink;
 pub(crate) use event_sink::{View, is_of};
 use heap_trim::HeapTrim;
@@ -30,7 +31,6 @@ use host_network::host_netns;
 use input::{Input, SourceChoice};
 use losses::LossDeltas;
 use record_tap::RecordTap;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
@@ -38,26 +38,18 @@ use tokio::{
 use wakeup_throttle::WakeupThrottle;
 
 use crate::{
-    audit::{auditor::Auditor, clock::ClockReading},
-    event::{
-        Body, Event, Fallback, LossEvent, LossUnit, Origin, SourceKind, StartEvent, StopReason,
-    },
+    audit::auditor::Auditor,
+    event::{Body, Event, LossEvent, LossUnit, Origin, SourceKind, StopReason},
     flow::Limits,
     output::{sink::Sink, summary::Summary},
-    process::{Processes, Procfs, RecordPids, Roots},
+    process::{Processes, RecordPids, Roots},
     redact,
     segment::Timestamp,
-    source::ebpf::{
-        host::{Host, Rights},
-        loader::Options,
-        record::Record,
-    },
+    source::ebpf::{loader::Options, record::Record},
 };
 
 /// The number of records taken before time, losses and signals get their turn.
 const BATCH: usize = 1024;
-/// How often the clocks are compared at a time, of which the best one counts.
-const CLOCK_READINGS: usize = 3;
 
 /// A live audit.
 pub struct Session {
@@ -454,40 +446,6 @@ impl Session {
             }
         }
     }
-
-    fn start_event(&self, options: &Options, roots: &Roots, mut fallbacks: Vec<Fallback>) -> Event {
-        let host = Host::read();
-        let of_kernel = match &self.source {
-            Input::Ebpf(source) => source.fallbacks(),
-            Input::Packet(input) => {
-                fallbacks.extend(input.fallbacks());
-                &[]
-            }
-        };
-        fallbacks.extend(fallbacks::all(of_kernel, &host, Rights::read(), roots));
-        Event::from(Body::from(StartEvent {
-            time: self.auditor.clock().time(self.started),
-            // Nanoseconds since boot are 0 then.
-            boot: Some(self.auditor.clock().time(Timestamp(0))),
-            container_start: container_start(&host, roots)
-                .map(|start| self.auditor.clock().time(start)),
-            kernel: Some(host.kernel),
-            architecture: Some(host.architecture),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            programs: self.source.programs(),
-            endpoints: options.endpoints.iter().map(ToString::to_string).collect(),
-            fallbacks,
-            netns: host_netns(roots),
-        }))
-    }
-}
-
-/// Returns when the container was started that this program runs in.
-fn container_start(host: &Host, roots: &Roots) -> Option<Timestamp> {
-    if host.initial_pid_namespace || roots.procfs != Path::new("/proc") {
-        return None;
-    }
-    Procfs::open(&roots.procfs).ok()?.first_start().map(Timestamp)
 }
 
 /// Waits for the end of a tally's window; without end if there are none.
@@ -548,29 +506,4 @@ fn take_record(
             Ok(segment.time)
         }
     }
-}
-
-/// Returns the time since boot, as records carry it.
-fn now() -> Timestamp {
-    Timestamp(u64::try_from(nanoseconds(ClockId::Boottime)).unwrap_or(0))
-}
-
-/// Reads the offset of the clocks.
-fn read_clock() -> ClockReading {
-    let reading = |_| {
-        let before = nanoseconds(ClockId::Boottime);
-        let time_of_day = nanoseconds(ClockId::Realtime);
-        ClockReading::new(before, time_of_day, nanoseconds(ClockId::Boottime))
-    };
-    // On a busy host something else may run between two of them.
-    (1..CLOCK_READINGS).map(reading).fold(reading(0), ClockReading::better)
-}
-
-fn nanoseconds(clock: ClockId) -> i128 {
-    let time = clock_gettime(clock);
-    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
-}
-
-fn until(deadline: Timestamp) -> Duration {
-    Duration::from_nanos(deadline.0.saturating_sub(now().0))
 }
