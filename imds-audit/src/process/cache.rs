@@ -1,4 +1,4 @@
-//! Keeps the processes that were seen last.
+//! LRU cache of processes.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ impl Process {
         size_of::<Self>()
             + parts(self.exe.as_ref(), self.arguments.as_ref())
             + self.cgroup.as_ref().map_or(0, |path| 2 * path.len())
-            // The script's name is held twice: as what runs and as what answers for it.
+            // The script's name is held twice: in the workload and in the responsible process.
             + 2 * self.workload.name().map_or(0, <[u8]>::len)
             + self.working_directory.as_ref().map_or(0, |path| path.len())
             + self.cluster.as_ref().map_or(0, Cluster::len)

@@ -78,9 +78,9 @@ impl CgroupResolver {
         }
     }
 
-    /// Returns how many bytes at the start of a path name folders of the host's: up to and with the
-    /// first folder that another user owns than the hierarchy's root, as a delegated one does. The
-    /// whole path where nobody else owns any, or where that cannot be read.
+    /// Returns the length of the part of a path that the host named: up to and including the first
+    /// folder whose owner differs from that of the hierarchy's root, as with a delegated cgroup.
+    /// Returns the whole length if there is no such folder, or if the owners cannot be read.
     pub(crate) fn host_len(&self, path: &[u8]) -> usize {
         let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
         let mut ends = ends.map(|(end, _)| end).chain([path.len()]).take(MAX_DEPTH);
@@ -119,7 +119,7 @@ impl CgroupResolver {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the call succeeded, so this is a new descriptor that nobody else owns.
+        // SAFETY: the call succeeded, so this is a new descriptor that nothing else owns.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }

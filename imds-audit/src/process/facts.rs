@@ -116,7 +116,7 @@ impl Ancestor {
     }
 }
 
-/// The process that answers for what another one does.
+/// The process responsible for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Responsible {
     /// The process in the initial pid namespace.

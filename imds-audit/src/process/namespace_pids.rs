@@ -38,7 +38,7 @@ struct State {
     budget: (Duration, Instant),
 }
 
-/// What a record tells of a process.
+/// A process in the chain of a record.
 #[derive(Clone, Copy, Debug)]
 struct Link<'a> {
     pid: u32,

@@ -1,14 +1,14 @@
-//! The owner of a socket: which process holds it, found by its number in `/proc/PID/fd`.
+//! Lookup of the process that owns a socket, by the socket's inode in `/proc/PID/fd`.
 //!
-//! A worker thread looks, so that nobody waits. It first asks the kernel for the sockets of all
-//! connections that are new, which takes microseconds and tells the cgroup. Then it looks for the
-//! process of the newest one: among those that owned sockets before, those that started last, and
-//! then every process, once for all the sockets that wait. How often it does the last is bounded by
-//! the time that it takes. A process that is gone by then is not named, and nothing is guessed; the
-//! cgroup that its socket was made in is still known.
+//! A worker thread does the lookups, so that the audit never blocks on them. For each new connection
+//! it first asks the kernel for the socket, which takes microseconds and yields the cgroup. Then it
+//! searches for the owner of the newest socket: first among recent owners, then among the newest
+//! processes. Only then does it scan every process, once for all the sockets that still wait; after
+//! a scan it pauses in proportion to the scan's duration. A process that has exited by then is not
+//! named, and nothing is guessed; the cgroup in which its socket was created is still known.
 //!
-//! Of a process and its parents that hold the socket under the same number, the outermost is the
-//! owner: a child has it from its parent.
+//! If a process and its parents hold the socket under the same descriptor, the outermost of them is
+//! the owner: a child inherits the descriptor from its parent.
 
 mod record;
 
@@ -27,27 +27,27 @@ use super::roots::Roots;
 use super::socket_diag::{SocketDiag, SocketInfo};
 use crate::snapshot::OwnedSnapshotRecord;
 
-/// The largest number of sockets that wait to be looked for.
+/// Maximum number of pending lookups.
 const MAX_WAITING: usize = 1_024;
-/// How long a look-up may take; whoever waits for it goes on without.
+/// Time limit of a lookup; after it the request is reported without a process.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a socket may wait for its turn before it is given up.
+/// Time that a socket may wait for its turn before its lookup is abandoned.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// The processes that are tried first, the last that owned a socket first.
+/// Number of recent owners that are tried.
 const MAX_RECENT: usize = 16;
-/// The process numbers below the newest that are tried.
+/// Number of process ids below the newest one that are tried.
 const MAX_NEWEST: u32 = 96;
-/// The open files of a process that are looked at there.
+/// Number of open files that are read of each of these processes.
 const MAX_DESCRIPTORS: usize = 256;
-/// After so many of them the kernel is asked whether anybody still holds the socket.
+/// Number of processes after which the kernel is asked whether the socket is still open.
 const STEP: usize = 8;
-/// How long a look at all processes may take.
+/// Time limit of a scan of all processes.
 const MAX_SCAN: Duration = Duration::from_millis(250);
-/// A look at all processes is followed by a pause of so many times its length.
+/// Pause after a scan, as a multiple of its duration.
 const PAUSE: u32 = 3;
 
-/// Finds the owners of sockets. The thread starts with the first question, with the rights that are
-/// left then.
+/// Finds the owners of sockets. The thread starts with the first question, with the privileges that
+/// the program has by then.
 #[derive(Debug)]
 pub(crate) struct SocketOwners {
     idle: Option<Search>,
@@ -62,16 +62,16 @@ struct Answers {
     changed: Notify,
 }
 
-/// A socket whose owner is wanted.
+/// A request to look up the owner of a socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
-    /// A number to know the answer by.
+    /// The number that the answer carries.
     pub(crate) ticket: u64,
-    /// The caller's end.
+    /// The caller's address and port.
     pub(crate) source: SocketAddr,
-    /// The service's.
+    /// The service's address and port.
     pub(crate) endpoint: SocketAddr,
-    /// When the connection was seen, in nanoseconds since boot.
+    /// When the connection was first seen, in nanoseconds since boot.
     pub(crate) time: u64,
     /// The network namespace, for the record.
     pub(crate) netns: Option<u32>,
@@ -82,10 +82,10 @@ pub(crate) struct Question {
 pub(crate) struct SocketOwner {
     /// The question's number.
     pub(crate) ticket: u64,
-    /// What is known of the process, in the form of the eBPF programs' record. Where no process was
-    /// found, it is one of process 0, with the cgroup that the socket was made in, or nothing.
+    /// The process, in the format of the eBPF programs' records. If no process was found, a record of
+    /// process 0 with the cgroup in which the socket was created, or `None` if that is unknown too.
     pub(crate) record: Option<Arc<OwnedSnapshotRecord>>,
-    /// No process was found, though one may hold the socket: a later question may find it.
+    /// No process was found, but the socket may still be open: a later lookup may succeed.
     pub(crate) is_open: bool,
 }
 
@@ -97,7 +97,7 @@ impl SocketOwner {
 }
 
 impl SocketOwners {
-    /// Opens what the search reads.
+    /// Opens procfs and the kernel's socket diagnosis.
     ///
     /// # Errors
     /// Returns an error if there is no procfs, or the kernel has no socket diagnosis.
@@ -115,7 +115,7 @@ impl SocketOwners {
         })
     }
 
-    /// Asks for a socket's owner. Returns whether an answer follows.
+    /// Queues a lookup. Returns whether an answer will follow.
     pub(crate) fn ask(&mut self, question: Question) -> bool {
         if let Some(search) = self.idle.take() {
             let (sender, receiver) = sync_channel(MAX_WAITING);
@@ -134,7 +134,7 @@ impl SocketOwners {
         sent
     }
 
-    /// Returns the next answer. A look-up that takes too long is answered with nobody.
+    /// Returns the next answer. A lookup that times out is answered without a process.
     pub(crate) fn poll(&mut self) -> Option<SocketOwner> {
         loop {
             let next = self.answers.lock().pop_front();
@@ -142,7 +142,7 @@ impl SocketOwners {
                 Some(answer) if self.waiting.remove(&answer.ticket).is_some() => {
                     return Some(answer);
                 }
-                // It came too late.
+                // It has timed out already.
                 Some(_) => {}
                 None => break,
             }
@@ -155,13 +155,16 @@ impl SocketOwners {
         Some(SocketOwner { ticket, record: None, is_open: true })
     }
 
-    /// Returns how long [`Self::poll`] may be left uncalled where [`Self::changed`] is not ready.
+    /// Returns the time until [`Self::poll`] is due even if [`Self::changed`] is not ready.
     pub(crate) fn next_timeout(&self) -> Option<Duration> {
         let (_, deadline) = self.waiting.first_key_value()?;
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits until [`Self::poll`] has something to return. Nothing is lost if the future is dropped.
+    /// Waits until [`Self::poll`] has something to return.
+    ///
+    /// # Cancel safety
+    /// No answer is lost if the future is dropped.
     pub(crate) async fn changed(&self) {
         self.answers.changed.notified().await;
     }
@@ -172,22 +175,22 @@ impl Answers {
         self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn give(&self, owner: SocketOwner) {
+    fn push(&self, owner: SocketOwner) {
         self.lock().push_back(owner);
         self.changed.notify_one();
     }
 }
 
-/// The worker's part.
+/// State of the worker thread.
 #[derive(Debug)]
 struct Search {
     procfs: Procfs,
     diag: Option<SocketDiag>,
-    /// Processes that owned a socket, each with its start and the number it held it under.
+    /// Recent owners, the latest first: pid, start time and descriptor.
     recent: VecDeque<(u32, u64, u32)>,
 }
 
-/// A socket whose owner is looked for.
+/// A socket whose owner the worker is searching for.
 struct Wanted {
     question: Question,
     socket: SocketInfo,
@@ -196,7 +199,7 @@ struct Wanted {
     since: Instant,
 }
 
-/// A process that holds a socket, and the number that it holds it under.
+/// A process that holds a socket, and its descriptor for it.
 struct Holder {
     folder: ProcessFolder,
     pid: u32,
@@ -205,8 +208,7 @@ struct Holder {
 
 impl Search {
     fn run(mut self, questions: &Receiver<Question>, answers: &Answers) {
-        // Those that nobody was looked for yet, the newest last, and those that wait for a look at
-        // all processes.
+        // Sockets whose search has not begun, the newest last, and those that wait for a scan.
         let (mut new, mut wanted) = (VecDeque::<Wanted>::new(), Vec::<Wanted>::new());
         let mut next_scan = Instant::now();
         loop {
@@ -223,21 +225,21 @@ impl Search {
             match question {
                 Ok(question) => match self.ask(question) {
                     Ok(wanted) => new.push_back(wanted),
-                    Err(nobody) => answers.give(nobody),
+                    Err(not_found) => answers.push(not_found),
                 },
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => match new.pop_back() {
                     Some(newest) if newest.since.elapsed() > MAX_WAIT => {
-                        answers.give(self.nobody(&newest));
+                        answers.push(self.not_found(&newest));
                     }
                     Some(newest) => match self.quick(newest) {
-                        Ok(owner) => answers.give(owner),
+                        Ok(owner) => answers.push(owner),
                         Err(not_yet) => wanted.push(*not_yet),
                     },
                     None => {
                         let started = Instant::now();
                         self.scan(&mut wanted, answers, started);
-                        wanted.drain(..).for_each(|wanted| answers.give(self.nobody(&wanted)));
+                        wanted.drain(..).for_each(|wanted| answers.push(self.not_found(&wanted)));
                         next_scan = Instant::now() + started.elapsed() * PAUSE;
                     }
                 },
@@ -245,14 +247,16 @@ impl Search {
         }
     }
 
-    /// Asks the kernel for a connection's socket. Returns the answer where no process holds it.
+    /// Asks the kernel for a connection's socket. Returns the answer if no process holds it.
     fn ask(&self, question: Question) -> Result<Wanted, SocketOwner> {
         let found = self.diag.as_ref();
         let found = found.and_then(|diag| diag.find(question.source, question.endpoint));
-        let nobody = |record| SocketOwner { ticket: question.ticket, record, is_open: false };
+        let not_found = |record| SocketOwner { ticket: question.ticket, record, is_open: false };
         match found {
-            None => Err(nobody(None)),
-            Some(socket) if socket.inode == 0 => Err(nobody(record::of_nobody(&socket, &question))),
+            None => Err(not_found(None)),
+            Some(socket) if socket.inode == 0 => {
+                Err(not_found(record::without_process(&socket, &question)))
+            }
             Some(socket) => Ok(Wanted {
                 question,
                 socket,
@@ -267,16 +271,16 @@ impl Search {
         self.ask(wanted.question).is_ok_and(|now| now.socket.inode == wanted.socket.inode)
     }
 
-    /// Returns the answer where nobody was found.
-    fn nobody(&self, wanted: &Wanted) -> SocketOwner {
+    /// Returns the answer if no owner was found.
+    fn not_found(&self, wanted: &Wanted) -> SocketOwner {
         SocketOwner {
             ticket: wanted.question.ticket,
-            record: record::of_nobody(&wanted.socket, &wanted.question),
+            record: record::without_process(&wanted.socket, &wanted.question),
             is_open: self.is_held(wanted),
         }
     }
 
-    /// Looks where the owner most likely is.
+    /// Searches the most likely owners.
     fn quick(&mut self, wanted: Wanted) -> Result<SocketOwner, Box<Wanted>> {
         let known = self.recent.iter().find_map(|&(pid, start, number)| {
             let folder = self.procfs.folder(pid)?;
@@ -292,7 +296,7 @@ impl Search {
         let likely = (newest.saturating_sub(MAX_NEWEST)..=newest).rev().chain(recent);
         for (count, pid) in likely.enumerate() {
             if count % STEP == 0 && !self.is_held(&wanted) {
-                return Ok(self.nobody(&wanted));
+                return Ok(self.not_found(&wanted));
             }
             if let Some(holder) = self.holder(pid, &wanted.name)
                 && let Some(owner) = self.owner(holder, &wanted)
@@ -303,7 +307,7 @@ impl Search {
         Err(Box::new(wanted))
     }
 
-    /// Looks at every process, the newest first, and answers what it finds.
+    /// Scans every process, the newest first, and answers each lookup that succeeds.
     fn scan(&mut self, wanted: &mut Vec<Wanted>, answers: &Answers, started: Instant) {
         for pid in self.procfs.pids().into_iter().rev() {
             if wanted.is_empty() || started.elapsed() > MAX_SCAN {
@@ -316,19 +320,19 @@ impl Search {
                 found.extend(place.map(|place| (place, number)));
                 started.elapsed() <= MAX_SCAN
             });
-            // From the last, so that the places before it stay.
+            // In descending order: `swap_remove` leaves the lower indexes valid.
             found.sort_unstable_by(|a, b| b.cmp(a));
             found.dedup_by_key(|(place, _)| *place);
             for (place, number) in found {
                 let Some(folder) = self.procfs.folder(pid) else { continue };
                 let wanted = wanted.swap_remove(place);
                 let owner = self.owner(Holder { folder, pid, number }, &wanted);
-                answers.give(owner.unwrap_or_else(|| self.nobody(&wanted)));
+                answers.push(owner.unwrap_or_else(|| self.not_found(&wanted)));
             }
         }
     }
 
-    /// Returns a process that holds a socket, if this one does.
+    /// Returns the process as the holder of a socket, if it is one.
     fn holder(&self, pid: u32, name: &[u8]) -> Option<Holder> {
         let folder = self.procfs.folder(pid)?;
         let (mut found, mut seen) = (None, 0);
@@ -340,14 +344,14 @@ impl Search {
         Some(Holder { folder, pid, number: found? })
     }
 
-    /// Describes the outermost process of a holder and its parents that holds the socket, and
-    /// remembers it.
+    /// Describes the outermost process that holds the socket, of a holder and its parents, and
+    /// remembers it as a recent owner.
     ///
-    /// What is read comes from the folder through which the socket was seen, so that it is of that
-    /// process, whoever has its number later.
+    /// Everything is read through the open folder in which the socket was found, so that a reused pid
+    /// cannot mix two processes.
     fn owner(&mut self, holder: Holder, wanted: &Wanted) -> Option<SocketOwner> {
         let Holder { mut folder, mut pid, number } = holder;
-        // A thread's number names its process's files too.
+        // `/proc/TID` shows the files of the whole process.
         let process = folder.status()?.process;
         if process != pid {
             (folder, pid) = (self.procfs.folder(process)?, process);

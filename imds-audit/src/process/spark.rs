@@ -1,4 +1,4 @@
-//! Tells the processes of a Spark application from others.
+//! Recognition of the processes of a Spark application.
 
 use super::executable::Executable;
 use super::workload::{self, Workload, java};
@@ -175,7 +175,7 @@ mod tests {
                 &["java", "org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend"],
                 Some(SparkPart::Executor),
             ),
-            // Others of Spark's own, which run nobody's code.
+            // Spark's own services, which run no application code.
             ("java", &["java", "org.apache.spark.deploy.worker.Worker", "spark://x:7077"], None),
             ("java", &["java", "-jar", "app.jar", DRIVER], None),
             // Spark 3.5.5 of PyPI, by `ps`.

@@ -331,9 +331,9 @@ impl Processes {
     }
 }
 
-/// Returns whose share of the workers a process takes: its container's, its user's below
-/// `user.slice`, or its unit's, by the names that the host gave, so that nobody has several. Where
-/// the cgroup is not known, it is its user's.
+/// Returns the owner by which a process's use of the workers is limited: its container, its user
+/// below `user.slice`, or its unit. Only names that the host assigned count, so that no caller can
+/// obtain several shares. If the cgroup is unknown, the owner is the user.
 fn owner(cgroup: Option<&ResolvedCgroup>, uid: u32) -> Box<[u8]> {
     let Some(ResolvedCgroup { path, host_len }) = cgroup else {
         return uid.to_ne_bytes().into();

@@ -1,15 +1,14 @@
-//! Worker threads for reads that may hang, so that nobody waits for them.
+//! Worker threads for reads that may hang, each with a timeout.
 //!
-//! A user's name is in a file below the process's root folder, and that may be an overlay over a
-//! file system that asks its owner (FUSE, as where container images are loaded lazily) or the
-//! network: a look-up there can hang for as long as they like. Procfs itself can hang too, on a
-//! lock of the process's. (Not for its command line: the kernel shows no page of it that comes
-//! from a file, since Linux 4.17, 7f7ccc2ccc2e.)
+//! A user's name is in a file below the process's root folder. That folder may be on FUSE (lazily
+//! loaded container images) or on a network file system, whose server can delay a read without limit.
+//! Procfs itself can hang too, on a lock of the process. (Reading the command line cannot: since
+//! Linux 4.17, 7f7ccc2ccc2e, the kernel shows no page of it that is backed by a file.)
 //!
-//! Jobs are queued and their answers collected later. One thread works; where it stalls, another
-//! takes the next job. What one owner (a container, a user, a unit) may cost the others is bounded:
-//! at most [`MAX_PER_OWNER`] threads work on its jobs at once, at most [`MAX_PER_PLACE`] of them on
-//! jobs of one place (a root folder, a process), and its jobs take at most half of the queue.
+//! Jobs are queued and their answers collected later. One thread works; if it stalls, another takes
+//! the next job. The cost that one owner (a container, a user, a unit) can impose on the others is
+//! bounded: at most [`MAX_PER_OWNER`] threads work on its jobs at once, at most [`MAX_PER_PLACE`] of
+//! them on jobs of one place (a root folder, a process), and its jobs take at most half of the queue.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,51 +18,51 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// How long a job may take until its answer is not waited for any more. A busy machine delays an
-/// answer by this much; otherwise it takes a fraction of a millisecond.
+/// Time limit of a job, after which its answer is discarded. A job usually takes a fraction of a
+/// millisecond; the limit allows for a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a job may wait for a thread: as long as there are jobs before it that are answered.
+/// Time that a job may wait for a thread while jobs ahead of it are still being answered.
 const MAX_WAIT: Duration = Duration::from_secs(10);
-/// How long a thread may take for a job before another one starts on the next.
+/// Time that a job may take before another thread takes the next one.
 const STALL: Duration = Duration::from_millis(20);
-/// The largest number of threads, stalled ones included.
+/// Maximum number of threads, stalled ones included.
 const MAX_THREADS: usize = 32;
-/// The largest number of threads that work on jobs of one owner.
+/// Maximum number of threads on jobs of one owner.
 const MAX_PER_OWNER: usize = 8;
-/// The largest number of threads that work on jobs of one place.
+/// Maximum number of threads on jobs of one place.
 const MAX_PER_PLACE: usize = 2;
-/// The largest number of bytes of jobs that wait.
+/// Maximum total weight of the queue, in bytes.
 const MAX_QUEUE: usize = 4 << 20;
 
-/// Whose share of the threads and of the queue a job takes.
+/// Key by which a job's use of threads and queue is limited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The owner, by a name that he cannot choose.
+    /// The owner, by a name that it cannot choose itself.
     pub owner: Box<[u8]>,
-    /// What may hang.
+    /// The folder or process whose reads may hang.
     pub name: Box<[u8]>,
 }
 
-/// What a thread does with a request.
+/// Function that a thread applies to each request.
 pub(super) type Job<Q, A> = Box<dyn FnMut(Q) -> A + Send>;
 
-/// The processes at which threads have stalled: reading one of them would stall another thread.
+/// Processes on which threads have stalled. Reading one of them would stall another thread.
 #[derive(Debug, Default)]
 pub(super) struct HungSet(Mutex<Vec<Arc<CurrentPid>>>);
 
-/// The process that a thread reads; 0 for none.
+/// Pid of the process that a thread is reading, 0 for none.
 #[derive(Debug, Default)]
 pub(super) struct CurrentPid(AtomicU32);
 
 impl CurrentPid {
-    /// Notes which process is read from now on.
+    /// Records the process that is read next.
     pub(super) fn set(&self, pid: u32) {
         self.0.store(pid, Ordering::Relaxed);
     }
 }
 
 impl HungSet {
-    /// Returns whether a thread has stalled at a process.
+    /// Returns whether a thread has stalled on a process.
     pub(super) fn contains(&self, pid: u32) -> bool {
         self.stalled().iter().any(|current| current.0.load(Ordering::Relaxed) == pid)
     }
@@ -84,13 +83,13 @@ impl HungSet {
     }
 }
 
-/// A queue of jobs, and the threads that do them.
+/// Queue of jobs with its threads.
 pub(super) struct TimeoutWorker<Q, A> {
     make: Box<dyn Fn(Arc<CurrentPid>) -> Job<Q, A> + Send>,
     shared: Arc<Shared<Q, A>>,
 }
 
-/// A request that waits for a thread.
+/// A queued request.
 struct Queued<Q> {
     ticket: u64,
     place: Place,
@@ -110,7 +109,7 @@ struct Running {
     place: Place,
     started: Instant,
     deadline: Instant,
-    /// Whether its answer is not waited for any more.
+    /// Whether it has exceeded its time limit, so that its answer will be discarded.
     is_late: bool,
 }
 
@@ -126,7 +125,7 @@ struct Shared<Q, A> {
     state: Mutex<State<Q, A>>,
     /// Wakes threads for a job.
     changed: Condvar,
-    /// Tells the audit's own loop of answers.
+    /// Wakes the audit's own loop for answers.
     answered: Arc<Notify>,
     hung: Arc<HungSet>,
 }
@@ -138,8 +137,8 @@ impl<Q, A> Shared<Q, A> {
 }
 
 impl<Q, A> State<Q, A> {
-    /// Returns whether no more threads may work on jobs of a place. `is_counted` says which jobs of
-    /// threads count.
+    /// Returns whether the thread limits of a place or its owner are reached. `is_counted` selects
+    /// the running jobs that count.
     fn is_taken(&self, place: &Place, is_counted: fn(&Running) -> bool) -> bool {
         let running = self.threads.iter().filter_map(|thread| thread.job.as_ref());
         let (mut of_owner, mut at_place) = (0, 0);
@@ -150,9 +149,9 @@ impl<Q, A> State<Q, A> {
         of_owner >= MAX_PER_OWNER || at_place >= MAX_PER_PLACE
     }
 
-    /// Returns the place in the queue of the first job that a thread may work on.
+    /// Returns the index of the first queued job that is within its limits.
     fn first_free(&self) -> Option<usize> {
-        // A burst of one owner fills the queue: his jobs are looked at once.
+        // A burst of one owner can fill the queue: check its limit once for all of its jobs.
         let mut taken: Option<&Place> = None;
         self.queue.iter().position(|job| {
             if taken.is_some_and(|taken| taken.owner == job.place.owner) {
@@ -168,13 +167,13 @@ impl<Q, A> State<Q, A> {
         })
     }
 
-    /// Returns whether no more threads may work on jobs of an owner.
+    /// Returns whether the thread limit of an owner is reached.
     fn is_owner_taken(&self, owner: &[u8]) -> bool {
         let running = self.threads.iter().filter_map(|thread| thread.job.as_ref());
         running.filter(|job| *job.place.owner == *owner).count() >= MAX_PER_OWNER
     }
 
-    /// Takes the first job that a thread may work on.
+    /// Removes the first job that is within its limits.
     fn next(&mut self) -> Option<Queued<Q>> {
         let index = self.first_free()?;
         let job = self.queue.remove(index)?;
@@ -187,7 +186,7 @@ impl<Q, A> State<Q, A> {
     }
 }
 
-/// The weight of what is queued, in all and of each owner.
+/// Weight of the queued jobs, in total and per owner.
 #[derive(Default)]
 struct Shares {
     total: usize,
@@ -195,7 +194,7 @@ struct Shares {
 }
 
 impl Shares {
-    /// Adds a job; returns whether there was room.
+    /// Adds a job. Returns whether there was room.
     fn add(&mut self, owner: &[u8], weight: usize) -> bool {
         let own = self.owners.get(owner).copied().unwrap_or(0) + weight;
         if self.total + weight > MAX_QUEUE || own > MAX_QUEUE / 2 {
@@ -218,7 +217,8 @@ impl Shares {
 }
 
 impl<Q: Send + 'static, A: Send + 'static> TimeoutWorker<Q, A> {
-    /// Creates a queue whose threads do what `make` makes; `answered` is called for answers.
+    /// Creates a queue. `make` returns the function of a new thread; `answered` is notified of
+    /// answers.
     pub(super) fn new(
         hung: Arc<HungSet>,
         answered: Arc<Notify>,
@@ -237,7 +237,7 @@ impl<Q: Send + 'static, A: Send + 'static> TimeoutWorker<Q, A> {
     }
 
     /// Queues a request of about `weight` bytes, whose answer [`Self::poll`] returns under its
-    /// ticket. Returns whether there was room: a request without gets no answer.
+    /// ticket. Returns whether there was room; if not, no answer follows.
     pub(super) fn submit(&self, ticket: u64, place: &Place, weight: usize, request: Q) -> bool {
         let now = Instant::now();
         let mut state = self.shared.lock();
@@ -252,8 +252,8 @@ impl<Q: Send + 'static, A: Send + 'static> TimeoutWorker<Q, A> {
         true
     }
 
-    /// Returns the answers since the last call; `None` for one that did not come in time, or whose
-    /// thread panicked.
+    /// Returns the answers since the last call: `None` for a job that timed out or whose thread
+    /// panicked.
     pub(super) fn poll(&self, now: Instant) -> Vec<(u64, Option<A>)> {
         let mut state = self.shared.lock();
         let mut answers = std::mem::take(&mut state.answers);
@@ -285,21 +285,21 @@ impl<Q: Send + 'static, A: Send + 'static> TimeoutWorker<Q, A> {
         answers
     }
 
-    /// Returns when [`Self::poll`] is due though nothing was answered.
+    /// Returns when [`Self::poll`] is due even without an answer.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let now = Instant::now();
         let state = self.shared.lock();
         let queued = state.queue.front().map(|job| job.deadline);
         let running = state.threads.iter().filter_map(|thread| thread.job.as_ref());
         let running = running.filter(|job| !job.is_late).map(|job| {
-            // A stalled thread calls for another one, once, and only while jobs wait.
+            // A stalled thread is replaced once, and only while jobs are queued.
             let stalls = job.started + STALL;
             if state.queue.is_empty() || stalls <= now { job.deadline } else { stalls }
         });
         running.chain(queued).min()
     }
 
-    /// Starts a thread where a job waits that no thread is about to take.
+    /// Starts a thread if a job is queued and every thread is stalled.
     fn start_threads(&self, now: Instant) {
         let mut state = self.shared.lock();
         let is_stalled =
@@ -319,13 +319,13 @@ impl<Q: Send + 'static, A: Send + 'static> TimeoutWorker<Q, A> {
         let spawned =
             thread::Builder::new().name("procfs".to_owned()).spawn(move || run(&registered, work));
         if let Err(error) = spawned {
-            // The closure, and the registration with it, is dropped.
+            // `spawn` dropped the closure, and the registration with it.
             log::warn!("cannot start a thread to read procfs error={error}");
         }
     }
 }
 
-/// The registration of a thread, which ends with it, also by a panic.
+/// Registration of a thread. Dropping it, also on a panic, removes the thread.
 struct Registered<Q, A> {
     shared: Arc<Shared<Q, A>>,
     current: Arc<CurrentPid>,
@@ -346,7 +346,7 @@ impl<Q, A> Drop for Registered<Q, A> {
     }
 }
 
-/// Does jobs until the queue is closed, or until other threads suffice.
+/// Works on jobs until the queue is closed or another thread is idle too.
 fn run<Q, A>(registered: &Registered<Q, A>, mut work: Job<Q, A>) {
     let Registered { shared, current } = registered;
     loop {

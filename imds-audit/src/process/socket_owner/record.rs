@@ -1,4 +1,4 @@
-//! Records of owners of sockets, in the form of the eBPF programs' records.
+//! Records of socket owners, in the format of the eBPF programs' records.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::process::procfs::{ProcessFolder, Procfs};
 use crate::process::socket_diag::SocketInfo;
 use crate::snapshot::OwnedSnapshotRecord;
 
-/// Writes what procfs says of a process in the form of the eBPF programs' record.
+/// Builds a record from what procfs shows of a process.
 pub(super) fn of_process(
     procfs: &Procfs,
     folder: &ProcessFolder,
@@ -25,7 +25,7 @@ pub(super) fn of_process(
     let status = folder.status()?;
     let (arguments, _) = folder.command_line(MAX_ARGUMENTS)?;
     let mut snapshot = of_socket(socket, question);
-    // A process that is ending has no arguments any more.
+    // An exiting process has no arguments left.
     if !arguments.is_empty() {
         snapshot.flags |= snapshot_flags::ARGUMENTS;
     }
@@ -58,7 +58,7 @@ pub(super) fn of_process(
     Some(OwnedSnapshotRecord::new(snapshot, &arguments))
 }
 
-/// Begins a record with what is known of a socket.
+/// Begins a record with the socket's own data.
 fn of_socket(socket: &SocketInfo, question: &Question) -> Snapshot {
     let mut snapshot = Snapshot::new_zeroed();
     snapshot.kind = kind::CONNECT;
@@ -70,21 +70,23 @@ fn of_socket(socket: &SocketInfo, question: &Question) -> Snapshot {
     snapshot
 }
 
-/// Returns the record of nobody, in the cgroup that a socket was made in, where that is known.
-pub(super) fn of_nobody(
+/// Builds a record without a process, with the cgroup in which a socket was created. Returns `None`
+/// if that is unknown.
+pub(super) fn without_process(
     socket: &SocketInfo,
     question: &Question,
 ) -> Option<Arc<OwnedSnapshotRecord>> {
     let cgroup = socket.cgroup.filter(|cgroup| *cgroup != 0)?;
     let mut snapshot = of_socket(socket, question);
-    // One for each cgroup, so that its name is looked up once.
+    // One identity per cgroup, so that its name is looked up once.
     snapshot.task = Task { pid: 0, tid: 0, start_time: 1, exec_id: cgroup };
     (snapshot.uid, snapshot.gid) = (u32::MAX, u32::MAX);
     Some(Arc::new(OwnedSnapshotRecord::new(snapshot, &[])))
 }
 
-/// Tells one program of a process from the next, as the kernel's count does that procfs does not
-/// show: by where the arguments lie, which is random, else by the arguments.
+/// Returns a number that changes when a process executes another program. It replaces the kernel's
+/// counter, which procfs does not show: a hash of the arguments' address, which is random, or of the
+/// arguments if the address is hidden.
 pub(super) fn exec_of(arguments_start: u64, arguments: &[u8]) -> u64 {
     // The constants of FNV-1a.
     let hash = |bytes: &[u8]| {
@@ -99,7 +101,7 @@ pub(super) fn exec_of(arguments_start: u64, arguments: &[u8]) -> u64 {
     }
 }
 
-/// Copies as much of a name as there is room for, with a NUL behind it.
+/// Copies a name, truncated to leave room for a terminating NUL.
 fn copy_name(room: &mut [u8], name: &[u8]) {
     let length = name.len().min(room.len().saturating_sub(1));
     if let (Some(room), Some(name)) = (room.get_mut(..length), name.get(..length)) {

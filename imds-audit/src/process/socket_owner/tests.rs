@@ -60,7 +60,7 @@ fn a_socket_that_a_child_has_from_its_parent_is_its_parent_s() {
 }
 
 #[test]
-fn nobody_is_named_for_a_socket_that_is_gone() {
+fn a_closed_socket_has_no_owner() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = listener.local_addr().unwrap();
     let mut owners = SocketOwners::open(&Roots::default()).unwrap();
@@ -69,7 +69,7 @@ fn nobody_is_named_for_a_socket_that_is_gone() {
 }
 
 #[test]
-fn of_a_socket_that_nobody_holds_any_more_the_cgroup_stays_known() {
+fn the_cgroup_of_a_socket_without_a_holder_stays_known() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = listener.local_addr().unwrap();
     let caller = TcpStream::connect(endpoint).unwrap();
@@ -79,9 +79,9 @@ fn of_a_socket_that_nobody_holds_any_more_the_cgroup_stays_known() {
     let Ok(wanted) = search.ask(asked) else { panic!("it is open") };
     let cgroup = wanted.socket.cgroup.filter(|cgroup| *cgroup != 0);
     drop(caller);
-    let Ok(nobody) = search.quick(wanted) else { panic!("it is waited for") };
-    assert!(!nobody.is_named() && !nobody.is_open);
-    let found = nobody.record.map(|record| {
+    let Ok(answer) = search.quick(wanted) else { panic!("it is waited for") };
+    assert!(!answer.is_named() && !answer.is_open);
+    let found = answer.record.map(|record| {
         let snapshot = *record.record().snapshot();
         (snapshot.task.pid, snapshot.cgroup, snapshot.uid)
     });
