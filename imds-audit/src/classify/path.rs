@@ -2,11 +2,11 @@
 
 use crate::event::Resource;
 
-/// The number of leading segments that are looked at; the deepest path that is told apart
+/// Number of leading segments that are compared. The deepest path with a resource of its own
 /// (`/latest/meta-data/identity-credentials/ec2/security-credentials/ec2-instance`) has six.
 const MAX_SEGMENTS: usize = 8;
 
-/// A target's path, brought to one form for comparison only.
+/// A target's path, normalised for comparison only.
 ///
 /// An absolute-form target loses its scheme and authority, every target its query. Percent
 /// escapes are decoded once, an escaped slash included; empty and `.` segments are dropped and
@@ -92,7 +92,7 @@ impl Path {
         }
     }
 
-    /// Returns the segments after the version, none where the path has no version.
+    /// Returns the segments after the version, `None` if the path has no version.
     fn below_version(&self) -> Option<&[Vec<u8>]> {
         let (first, rest) = self.segments.split_first()?;
         is_version(first).then_some(rest)
@@ -103,7 +103,8 @@ impl Path {
     }
 }
 
-/// Returns whether a path is another cloud's; `header` says that one of its headers is there.
+/// Returns whether a path is another cloud's. `header` is whether the request has a header that only
+/// other clouds use.
 ///
 /// Only paths that EC2 does not have count (from cloud-init's data sources): a path that could
 /// be EC2's never does, whatever the headers.
@@ -156,7 +157,7 @@ fn without_authority(target: &[u8]) -> &[u8] {
     end.and_then(|end| rest.get(end..)).unwrap_or_default()
 }
 
-/// Returns what precedes the first `mark`, everything where there is none.
+/// Returns the bytes before the first `mark`, or all of them if there is none.
 fn before(bytes: &[u8], mark: u8) -> &[u8] {
     bytes.split(|byte| *byte == mark).next().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The caller's direction of a connection, cut into requests.
+//! Parser of the caller's direction of a connection: bytes to requests.
 
 mod origin;
 mod resync;
@@ -22,60 +22,61 @@ enum State {
     Idle,
     Head(HeadParser, RequestOrigin),
     Chunked(Chunks),
-    /// Where the next request begins is unknown: wait for an evident request line.
+    /// The start of the next request is unknown: wait for an evident request line.
     Resync,
     /// The connection was upgraded: no more HTTP comes.
     Tunnel,
 }
 
-/// Cuts the caller's bytes into requests.
+/// Splits the caller's bytes into requests.
 ///
-/// After a gap it goes on at a segment that begins with an evident request line and acknowledges
-/// more of the response stream than any before: a caller that has received something new since is
-/// not in the middle of an older request. Without that proof, bytes chosen to look like a request
-/// line in a header's value would become a request. After bytes that are no HTTP, and with none
-/// missing, the acknowledgement alone is the proof.
+/// After a gap it resynchronises at a segment that begins with an evident request line and
+/// acknowledges more of the response stream than any segment before: a caller that has received
+/// something new is not in the middle of an older request. Without that proof, bytes in a header's
+/// value that look like a request line would become a request. After bytes that are not HTTP, with
+/// none missing, the acknowledgement alone is the proof.
 ///
-/// Nothing that the service sends moves this stream, but the answer that turns the connection into
-/// a tunnel, at the caller's own request.
+/// The service cannot move this stream, except by the response that turns the connection into a
+/// tunnel at the caller's own request.
 pub(super) struct Requests {
     pub(super) stream: Stream,
     state: State,
     head_limit: usize,
     fin: Option<u64>,
     last_acknowledged: Option<u64>,
-    /// Where the response stream begins, by the service's answer to the opening alone.
+    /// Start of the response stream, as claimed by the service's SYN-ACK alone.
     claimed_opening: Opening,
     last_writer: Option<Task>,
     resynchronised: Option<u32>,
-    /// The bytes that are passed over are no HTTP, and none of them is missing.
+    /// The skipped bytes are not HTTP, and none of them is missing.
     not_http: bool,
-    /// Once the head at hand is read, the connection no longer speaks HTTP.
+    /// The connection becomes a tunnel after the current head.
     tunnel_follows: bool,
-    /// Bytes were passed over that may hold requests: bodies, bytes that are no HTTP, gaps.
+    /// Bytes that may contain requests were skipped: bodies, bytes that are not HTTP, gaps.
     passed_over: bool,
-    /// How many bytes were passed over because the connection was upgraded.
+    /// Number of bytes skipped because the connection was upgraded.
     tunneled: u64,
-    /// How many requests were lost and counted elsewhere, of those before the next byte or before
-    /// `accounted_to`, whichever comes later.
+    /// Number of requests before the next byte, or before `accounted_to` if that is later, that were
+    /// lost and are counted elsewhere.
     accounted: u32,
-    /// Where the bytes begin that told so.
+    /// Position of the bytes that carried that count.
     accounted_to: u64,
-    /// How many of those were sent again, and seen then.
+    /// Number of those that were retransmitted, and seen then.
     repeated: u32,
-    /// How many requests may still be answered whose response nobody waits for.
+    /// Number of skipped requests whose responses may still come and match no pending request.
     owed: u32,
-    /// What the caller had received where requests were read again last.
+    /// Position in the response stream that the caller had acknowledged at the last
+    /// resynchronisation.
     resumed: Option<u64>,
-    /// Beginnings of what may be requests, or part of one that was lost.
+    /// Number of positions that may begin a request, or belong to one that was lost.
     doubtful: u64,
-    /// The last four bytes before the next; `None` behind a gap.
+    /// The last four bytes before the next one; `None` after a gap.
     tail: Option<u32>,
-    /// Requests that are not read were sent ahead of responses.
+    /// Skipped requests were sent before the responses to earlier ones (pipelined).
     sends_ahead: bool,
-    /// The end was not seen: a byte that is missing was taken for it.
+    /// The FIN was not seen: a missing byte was taken for it.
     guessed_end: bool,
-    /// The next bytes are of a request that was handed out when they came.
+    /// The next bytes belong to a request that was emitted when they arrived.
     joined: bool,
 }
 
@@ -107,20 +108,20 @@ impl Requests {
         }
     }
 
-    /// Begins at the first byte of the connection.
+    /// Starts at the first byte of the connection.
     pub(super) fn open(&mut self, sequence: u32) {
         let position = self.stream.position(sequence);
         self.stream.seek(position);
     }
 
-    /// Takes a claim about where the response stream begins, `None` where two disagree: a request
-    /// that acknowledges no more than this is the connection's first.
+    /// Sets the claimed start of the response stream, `None` if two claims disagree. A request that
+    /// acknowledges no more than this is the connection's first.
     pub(super) fn responses_begin(&mut self, position: Option<u64>) {
         self.claimed_opening = position.map_or(Opening::Contested, Opening::At);
     }
 
-    /// Takes the caller's end, unless bytes behind it have been read. One that lies where the
-    /// stream stands is certain; one that lies ahead holds until another comes.
+    /// Records the caller's FIN, unless bytes after it have been read. A FIN at the current position
+    /// is final; one ahead of it may be replaced.
     pub(super) fn finish(&mut self, position: u64) {
         let next = self.stream.next();
         if next.is_none_or(|next| position >= next) && (self.fin.is_none() || self.fin != next) {
@@ -128,14 +129,14 @@ impl Requests {
         }
     }
 
-    /// Takes the caller's reset, which says where its stream ended.
+    /// Records the caller's RST, which ends the stream if it is at the current position.
     pub(super) fn reset(&mut self, position: u64) {
         if self.stream.next() == Some(position) {
             self.fin = Some(position);
         }
     }
 
-    /// Takes note of bytes that end at `position`: an end before them that was guessed was none.
+    /// Withdraws a guessed end that lies before `position`, where bytes were seen.
     pub(super) fn mark_end_uncertain(&mut self, position: u64) {
         if self.guessed_end && self.fin.is_some_and(|fin| fin < position) {
             self.guessed_end = false;
@@ -144,8 +145,7 @@ impl Requests {
         }
     }
 
-    /// Takes what follows for something else than HTTP. A head whose bytes were seen in part is read to
-    /// its end.
+    /// Treats the following bytes as a tunnel. A head that has been read in part is completed first.
     pub(super) fn tunnel(&mut self) {
         if matches!(self.state, State::Head(..)) {
             self.tunnel_follows = true;
@@ -155,29 +155,29 @@ impl Requests {
         }
     }
 
-    /// Returns whether bytes were passed over that may hold requests which the service answers.
+    /// Returns whether skipped bytes may contain requests that the service answers.
     pub(super) fn may_hide_requests(&self) -> bool {
         self.passed_over
     }
 
-    /// Returns whether the next byte begins a request, or lies in a tunnel: where the stream goes on
-    /// is then known without more than its position.
+    /// Returns whether the next byte begins a request or lies in a tunnel. The stream's position is
+    /// then all that is needed to continue it.
     pub(super) fn is_between_requests(&self) -> bool {
         matches!(self.state, State::Idle | State::Resync | State::Tunnel)
     }
 
-    /// Returns how many bytes went through a tunnel since the last call.
+    /// Returns the number of tunnelled bytes since the last call.
     pub(super) fn take_tunneled(&mut self) -> u64 {
         mem::take(&mut self.tunneled)
     }
 
-    /// Returns whether a request has begun that is not complete.
+    /// Returns whether a request's head is incomplete.
     pub(super) fn within_head(&self) -> bool {
         matches!(self.state, State::Head(..))
     }
 
-    /// Returns whether a response that begins at `position` came before the request that has begun
-    /// was sent: its caller had acknowledged it.
+    /// Returns whether a response that begins at `position` precedes the current request: the caller
+    /// had acknowledged it when it sent the request.
     pub(super) fn began_after(&self, position: u64) -> bool {
         match &self.state {
             State::Head(_, origin) => origin.acknowledged > Some(position),
@@ -185,7 +185,7 @@ impl Requests {
         }
     }
 
-    /// Returns whether the caller has sent all that it will send, and we have seen it.
+    /// Returns whether every byte up to the caller's end was seen.
     pub(super) fn finished(&self) -> bool {
         self.fin.is_some_and(|fin| self.stream.next().is_none_or(|next| next >= fin))
     }
@@ -198,7 +198,7 @@ impl Requests {
         })
     }
 
-    /// Returns the furthest position that is known of: where a gap, if there is one, ends.
+    /// Returns the end of the gap at the current position, if there is one.
     pub(super) fn gap_end(&self) -> Option<u64> {
         let next = self.stream.next()?;
         let held = self.stream.beyond_gap().map(|(position, _)| position);
@@ -213,7 +213,7 @@ impl Requests {
         head + self.stream.cost()
     }
 
-    /// Reads on to the end of the next request's head, or to where requests are read again.
+    /// Reads to the end of the next request's head, or to a position for resynchronisation.
     pub(super) fn advance(&mut self) -> Option<RequestStep> {
         while let Some(mut chunk) = self.stream.take() {
             let acknowledged = chunk.info.acknowledged.filter(|_| self.resumes_with(&chunk));
@@ -233,26 +233,25 @@ impl Requests {
         None
     }
 
-    /// Takes one of the `owed` for answered. Returns whether there was one.
+    /// Counts a response to a skipped request. Returns whether one was outstanding.
     pub(super) fn is_owed(&mut self) -> bool {
         let owed = self.owed > 0;
         self.owed = self.owed.saturating_sub(1);
         owed
     }
 
-    /// Returns how many requests were lost and counted before the next byte, as far as is known: not
-    /// less than there are.
+    /// Returns an upper bound on the requests before the next byte that were lost and counted.
     pub(super) fn lost_before(&self) -> u32 {
         self.accounted
     }
 
-    /// Returns how many beginnings looked like a request's and were not taken for such, since the
-    /// last call.
+    /// Returns the number of positions since the last call that may begin a request but were not
+    /// parsed as one.
     pub(super) fn take_doubtful(&mut self) -> u64 {
         mem::take(&mut self.doubtful)
     }
 
-    /// Ends the stream where it stands. Returns the request that was cut by it.
+    /// Ends the stream at the current position. Returns the request that this truncates.
     pub(super) fn end(&mut self, time: Timestamp) -> Option<ParsedRequest> {
         match mem::replace(&mut self.state, State::Resync) {
             State::Head(_, origin) => Some(self.parsed(origin, Err(Unreadable::Cut), time)),

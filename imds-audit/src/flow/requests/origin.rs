@@ -1,4 +1,4 @@
-//! A request that was cut out of the stream, and the state of a stream that ended.
+//! Parsed requests, and the state of a closed request stream.
 
 use imds_audit_ebpf::Task;
 
@@ -7,78 +7,80 @@ use super::super::http::RequestHead;
 use super::super::stream::LossEpoch;
 use crate::segment::Timestamp;
 
-/// What is known of a request from its first byte on.
+/// Facts about a request that are known from its first byte.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct RequestOrigin {
     pub(in super::super) started: Timestamp,
     pub(in super::super) writer: Option<Task>,
     pub(in super::super) last_writer: Option<Task>,
-    /// How often records were lost before.
+    /// Losses up to its first byte.
     pub(in super::super) losses: LossEpoch,
-    /// How much of the response stream the caller had when it sent the first byte.
+    /// Position in the response stream that the caller had acknowledged with the first byte.
     pub(in super::super) acknowledged: Option<u64>,
-    /// Where it was counted as lost and came again: how many were lost before it, with itself.
+    /// If it was counted as lost and then retransmitted: the number of lost requests up to and
+    /// including it.
     pub(in super::super) counted: Option<u32>,
-    /// It or one before it began in the middle of a segment, and so was sent before the response
-    /// to the one before could have come.
+    /// It was pipelined: it or an earlier request began in the middle of a segment, and so was sent
+    /// before the previous response could have arrived.
     pub(in super::super) ahead: bool,
 }
 
-/// A request that is as complete as it will ever be.
+/// A request whose head is complete, or will never be.
 pub(in super::super) struct ParsedRequest {
     pub(in super::super) origin: RequestOrigin,
     pub(in super::super) head: Result<RequestHead, Unreadable>,
-    /// When the last byte of its head passed.
+    /// Time of the last byte of its head.
     pub(in super::super) completed: Timestamp,
-    /// Requests before it may have gone unseen: so many had been lost and counted.
+    /// Set after a resynchronisation, when requests before it may be missing: the number of lost
+    /// requests that are counted by then.
     pub(in super::super) resynchronised: Option<u32>,
 }
 
-/// How far a stream was read.
+/// Result of reading the stream.
 pub(in super::super) enum RequestStep {
-    /// To the end of a request.
+    /// A request was read to the end of its head.
     Request(ParsedRequest),
-    /// To a request behind bytes that were not read. What its caller had received then answers
-    /// those, and is to be read first.
+    /// A request follows skipped bytes. The responses that its caller had acknowledged answer those,
+    /// and must be read first.
     Resumes {
-        /// How much that is.
+        /// Position in the response stream that the caller had acknowledged.
         acknowledged: u64,
     },
 }
 
-/// What is left of a caller's direction after its end.
+/// State of a caller's direction that outlives the connection.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct ClosedState {
-    /// The sequence number behind the last bytes that were read or given up; `None` where there
-    /// were none.
+    /// The sequence number after the last bytes that were read or abandoned; `None` if there were
+    /// none.
     pub(in super::super) next: Option<u32>,
-    /// How much its last bytes had acknowledged.
+    /// The acknowledgement number of its last bytes.
     pub(in super::super) acknowledged: Option<u32>,
-    /// How many lost requests had been accounted for.
+    /// Number of lost requests that were accounted for.
     pub(super) accounted: u32,
     /// See [`super::Requests::may_hide_requests`].
     pub(super) passed_over: bool,
-    /// The bytes that are passed over are no HTTP, and none of them is missing.
+    /// The skipped bytes are not HTTP, and none of them is missing.
     pub(super) not_http: bool,
     pub(super) place: StreamPosition,
 }
 
-/// Where a stream ended.
+/// Position at which a stream ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum StreamPosition {
     /// Before a request line.
     BetweenRequests,
-    /// Within a request, or what may be one.
+    /// Within a request, or bytes that may be one.
     InRequest,
-    /// Behind the last HTTP.
+    /// After the last HTTP message.
     AfterHttp,
 }
 
-/// What the service said about where its responses begin.
+/// The service's claim about the start of the response stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
     Unknown,
     At(u64),
-    /// Two answers disagree.
+    /// Two claims disagree.
     Contested,
 }

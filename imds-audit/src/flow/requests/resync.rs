@@ -1,5 +1,4 @@
-//! Resynchronisation of a request stream: behind gaps, ends and bytes that
-//! are no HTTP.
+//! Resynchronisation of a request stream after gaps, closed connections and bytes that are not HTTP.
 
 use std::mem;
 
@@ -14,8 +13,8 @@ use super::{Requests, State};
 use crate::segment::{RequestStart, Timestamp};
 
 impl Requests {
-    /// Begins in the middle of a connection. Returns the rest of a request whose beginning
-    /// went unseen, where the bytes begin with one.
+    /// Starts in the middle of a connection. Returns the rest of a request whose start was not seen,
+    /// if the bytes begin with one.
     pub(in super::super) fn join(
         &mut self,
         sequence: u32,
@@ -23,23 +22,23 @@ impl Requests {
         info: SegmentInfo,
     ) -> Option<ParsedRequest> {
         let evident = begins_request(payload);
-        // A keep-alive probe carries one byte that was sent before.
+        // A keep-alive probe repeats one byte.
         if !evident && payload.len() <= 1 && !info.begins.is_first() {
             return None;
         }
         self.open(sequence);
         self.accounted = info.lost;
-        // What is sent again was reported before, or counted.
+        // A retransmitted request was reported or counted before.
         if evident && info.begins != RequestStart::Retransmitted {
             return None;
         }
         self.state = State::Resync;
-        // Its response answers no request that waits.
+        // Its response matches no pending request.
         self.owed = 1;
         self.passed_over = true;
         if info.begins == RequestStart::Retransmitted || (info.lost > 0 && !info.begins.is_first())
         {
-            // Its beginning was lost and counted.
+            // Its start was lost and counted.
             return None;
         }
         self.joined = true;
@@ -47,18 +46,17 @@ impl Requests {
         Some(self.parsed(origin, Err(Unreadable::Cut), info.time))
     }
 
-    /// Returns whether bytes begin a request behind others that were not read.
+    /// Returns whether a chunk begins a request after skipped bytes.
     pub(super) fn resumes_with(&self, chunk: &Chunk) -> bool {
-        // Where nothing is missing, a caller that received something new and sends again begins
-        // another request, of whatever form.
+        // If nothing is missing, a caller that sends again after it received something new begins
+        // another request, whatever its form.
         matches!(self.state, State::Resync)
             && chunk.first
             && self.is_newer(chunk.info.acknowledged)
             && (self.not_http || begins_request(chunk.bytes()))
     }
 
-    /// Returns whether a caller that acknowledges this has received something new since its last
-    /// bytes.
+    /// Returns whether an acknowledgement covers more than that of the caller's last bytes.
     fn is_newer(&self, acknowledged: Option<u64>) -> bool {
         let Some(acknowledged) = acknowledged else { return false };
         match (self.last_acknowledged, self.claimed_opening) {
@@ -68,9 +66,9 @@ impl Requests {
         }
     }
 
-    /// Gives up the bytes that are missing before `position`. Returns the request that they
-    /// belonged to, where there certainly was one that was not counted elsewhere: `lost` were by
-    /// now.
+    /// Abandons the missing bytes before `position`. Returns the request that they belonged to, if
+    /// there certainly was one that is not counted elsewhere. `lost` is the number of requests counted
+    /// as lost by now.
     pub(in super::super) fn give_up(
         &mut self,
         position: u64,
@@ -79,19 +77,19 @@ impl Requests {
     ) -> Option<ParsedRequest> {
         let next = self.stream.next().filter(|&next| next < position)?;
         if self.fin == Some(next) {
-            // The end has a number of its own; bytes behind it are no gap away.
+            // FIN takes one sequence number, so bytes after it do not follow a gap.
             self.stream.seek(next.saturating_add(1));
             return None;
         }
-        let told = self.stream.lost_before_held();
-        let known = told.map(|(_, lost)| lost);
-        self.accounted_to = self.accounted_to.max(told.map_or(0, |(told_at, _)| told_at));
+        let before_held = self.stream.lost_before_held();
+        let known = before_held.map(|(_, lost)| lost);
+        self.accounted_to = self.accounted_to.max(before_held.map_or(0, |(position, _)| position));
         let counted = known.unwrap_or(lost).saturating_sub(self.accounted);
-        // Of those that were lost by now some may lie behind the gap.
+        // Some of the requests lost by now may lie after the gap.
         self.accounted = self.accounted.max(known.unwrap_or(self.accounted + counted.min(1)));
         let held = self.stream.beyond_gap().map(|(held, _)| held);
         if held.is_none() && position == next.saturating_add(1) && !self.within_head() {
-            // One byte that is acknowledged and was never seen is the end's.
+            // A single byte that was acknowledged but never seen is the FIN's.
             self.finish(next);
             self.guessed_end = true;
             self.stream.seek(position);
@@ -158,9 +156,9 @@ impl Requests {
         };
     }
 
-    /// Takes requests that were sent before, and whose first bytes are new all the same: their
-    /// records were lost then, and they were counted. Returns how many of them that holds for:
-    /// never more than were lost.
+    /// Takes retransmitted requests whose first bytes are new: the records of the first transmission
+    /// were lost and counted. Returns the number of requests to which this applies, at most the number
+    /// that was lost.
     pub(super) fn take_repeated(&mut self, requests: u32, lost: u32) -> u32 {
         let counted = requests.min(lost.saturating_sub(self.repeated));
         self.repeated += counted;
@@ -171,7 +169,7 @@ impl Requests {
         counted
     }
 
-    /// Passes over bytes, and counts the requests that begin in them.
+    /// Skips bytes, and counts the requests that begin in them.
     pub(super) fn pass_over(&mut self, chunk: &Chunk) {
         let info = chunk.info;
         let handed_out = mem::take(&mut self.joined);
@@ -194,7 +192,7 @@ impl Requests {
         self.count_unread(begun, bytes);
     }
 
-    /// Counts requests that begin in bytes which are not read for it.
+    /// Counts requests that begin in skipped bytes.
     pub(super) fn count_unread(&mut self, begun: u32, bytes: &[u8]) {
         self.passed_over = true;
         self.tail = Some(request_start::tail(self.tail.unwrap_or(0), bytes));
@@ -203,8 +201,8 @@ impl Requests {
     }
 }
 
-/// Counts what may be a request behind each blank line of bytes that are no HTTP: whatever begins
-/// with a capital letter. The last four bytes before them are `tail`, the newest as the lowest.
+/// Counts the possible requests in bytes that are not HTTP: each capital letter after a blank line.
+/// `tail` holds the four bytes before them, the newest in the lowest byte.
 pub(super) fn requests_behind_blank_lines(tail: u32, bytes: &[u8]) -> u32 {
     count_bytes(bytes.len());
     let mut before = u64::from(tail);
