@@ -24,7 +24,7 @@ use self::{
 };
 pub(crate) use self::{privileges::kept, reload::ConfigSource as Source};
 use crate::{
-    event::{SourceKind, StopReason},
+    event::{Origin, SourceKind, StopReason},
     output::{self, sink::Sink, syslog::SyslogAddress},
     pipeline::{
         AuditResult, Session, hardening, origin,
@@ -51,9 +51,11 @@ pub(crate) async fn run(source: ConfigSource, loaded: Loaded) -> anyhow::Result<
     let metrics =
         Arc::new(Metrics::new(config.metrics.callers.then_some(config.metrics.max_callers)));
     let listener = listen(&config).await?;
-    let sinks = open_outputs(&config);
+    let origin = origin_of(&config);
+    let host = host_name(&origin);
+    let sinks = open_outputs(&config, &host);
     metrics.set_outputs(reload::handles(&sinks, &config.outputs));
-    let mut session = start(&config, sinks)?;
+    let mut session = start(&config, origin, sinks)?;
     session.set_tally_interval(config.tally_interval);
     let (changes, control) = mpsc::channel(CHANGES);
     session.set_control(control);
@@ -65,7 +67,7 @@ pub(crate) async fn run(source: ConfigSource, loaded: Loaded) -> anyhow::Result<
     log::info!("attached {remaining}");
     serve(&config, listener, &metrics);
     service::ready(&status(&config));
-    let reloader = Reloader::new(source, config, changes, Arc::clone(&metrics));
+    let reloader = Reloader::new(source, config, host, changes, Arc::clone(&metrics));
     let stop = until_end(signals, reloader);
     session.run(stop, |event| metrics.observe(event)).await
 }
@@ -78,9 +80,9 @@ async fn listen(config: &Config) -> anyhow::Result<Option<TcpListener>> {
 
 /// Opens the outputs. One that cannot be had does not keep the agent from its work: tallies and
 /// metrics say what was seen.
-fn open_outputs(config: &Config) -> Vec<Sink> {
+fn open_outputs(config: &Config, host: &str) -> Vec<Sink> {
     let open = |output: &config::OutputConfig| {
-        let sink = outputs::open(output);
+        let sink = outputs::open(output, host);
         sink.inspect_err(|error| {
             log::error!("an output is left out output={} error={error}", output.label())
         })
@@ -89,18 +91,28 @@ fn open_outputs(config: &Config) -> Vec<Sink> {
     config.outputs.iter().filter_map(open).collect()
 }
 
-fn start(config: &Config, sinks: Vec<Sink>) -> anyhow::Result<Session> {
+/// Returns what every event of this run carries. The configuration's host name wins over the one that
+/// was found.
+fn origin_of(config: &Config) -> Origin {
+    let mut origin = origin::of_run(&config.roots(), config.labels.clone(), SourceKind::Ebpf);
+    if let (Some(host), Some(name)) = (&mut origin.host, &config.host_name) {
+        host.name = Some(name.clone());
+    }
+    origin
+}
+
+/// Returns the audited host's name, empty if it has none.
+fn host_name(origin: &Origin) -> Arc<str> {
+    origin.host.as_ref().and_then(|host| host.name.as_deref()).unwrap_or_default().into()
+}
+
+fn start(config: &Config, origin: Origin, sinks: Vec<Sink>) -> anyhow::Result<Session> {
     let options = Options {
         endpoints: config.endpoints.clone(),
         ring_bytes: config.ring_size,
         ..Options::default()
     };
-    let roots = config.roots();
-    let mut origin = origin::of_run(&roots, config.labels.clone(), SourceKind::Ebpf);
-    if let (Some(host), Some(name)) = (&mut origin.host, &config.host_name) {
-        host.name = Some(name.clone());
-    }
-    Session::start_from(config.source, &options, &roots, origin, sinks)
+    Session::start_from(config.source, &options, &config.roots(), origin, sinks)
 }
 
 /// Starts what runs beside the audit, on its thread.

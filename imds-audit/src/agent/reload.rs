@@ -27,6 +27,8 @@ pub(crate) struct ConfigSource {
 pub(super) struct Reloader {
     source: ConfigSource,
     config: Config,
+    /// The audited host's name, which outputs may write.
+    host: Arc<str>,
     changes: mpsc::Sender<Control>,
     metrics: Arc<Metrics>,
 }
@@ -36,10 +38,11 @@ impl Reloader {
     pub(super) const fn new(
         source: ConfigSource,
         config: Config,
+        host: Arc<str>,
         changes: mpsc::Sender<Control>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { source, config, changes, metrics }
+        Self { source, config, host, changes, metrics }
     }
 
     /// Reads the configuration and applies labels and outputs; outputs that did not change are
@@ -64,9 +67,10 @@ impl Reloader {
         self.config.labels.clone_from(&new.labels);
         self.config.outputs.clone_from(&new.outputs);
         let (outputs, metrics) = (new.outputs, Arc::clone(&self.metrics));
+        let host = Arc::clone(&self.host);
         let (done, applied) = oneshot::channel();
         let change = move |old: Vec<Sink>| {
-            let (sinks, problems) = outputs::change(old, &outputs);
+            let (sinks, problems) = outputs::change(old, &outputs, &host);
             for problem in problems {
                 log::error!("an output is left out error={problem}");
             }
@@ -151,7 +155,7 @@ mod tests {
         let (changes, mut control) = mpsc::channel(4);
         let config = Config { labels: [("a".into(), "old".into())].into(), ..Config::default() };
         let metrics = Arc::new(Metrics::new(None));
-        let mut reloader = Reloader::new(source, config.clone(), changes, metrics);
+        let mut reloader = Reloader::new(source, config.clone(), "node".into(), changes, metrics);
         let mut changes = async || {
             let Some(Control::Labels(labels)) = control.recv().await else { panic!("no labels") };
             assert!(matches!(control.recv().await, Some(Control::Outputs(_))));

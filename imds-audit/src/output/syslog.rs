@@ -45,7 +45,7 @@ enum Socket {
 impl Syslog {
     /// Makes a destination that connects at the first line.
     ///
-    /// `facility` is a number from 0 to 23 (RFC 5424, table 1), `host` the name of this machine.
+    /// `facility` is a number from 0 to 23 (RFC 5424, table 1), `host` the name of the audited host.
     pub(crate) fn new(address: SyslogAddress, facility: u8, host: &str) -> Self {
         let host = field(host, 255);
         Self { address, socket: None, priority: facility * 8 + SEVERITY, host, message: Vec::new() }

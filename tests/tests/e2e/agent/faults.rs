@@ -328,7 +328,8 @@ fn each_output_has_its_own_filter_and_one_that_fails_takes_nothing_from_the_othe
     let syslog = log.path().join("log");
     let server = UnixDatagram::bind(&syslog).unwrap();
     let settings = format!(
-        "[[output]]\npath = \"{{folder}}/events.jsonl\"\nclasses = [\"v2\", \"v2-token\"]\n\
+        "host_name = \"node-1\"\n\
+         [[output]]\npath = \"{{folder}}/events.jsonl\"\nclasses = [\"v2\", \"v2-token\"]\n\
          [[output]]\npath = \"/dev/full/never\"\n\
          [[output]]\ntype = \"syslog\"\naddress = \"{}\"\nkinds = [\"request\"]\n\
          [[output]]\ntype = \"stdout\"\nformat = \"text\"\n",
@@ -346,7 +347,10 @@ fn each_output_has_its_own_filter_and_one_that_fails_takes_nothing_from_the_othe
     let length = server.recv(&mut message).unwrap();
     let message = String::from_utf8(message[..length].to_vec()).unwrap();
     assert!(message.starts_with("<30>1 20"), "{message}");
-    let event: Value = serde_json::from_str(message.splitn(8, ' ').nth(7).unwrap()).unwrap();
+    let parts: Vec<_> = message.splitn(8, ' ').collect();
+    let event: Value = serde_json::from_str(parts[7]).unwrap();
+    // The head names the audited host, as the event does.
+    assert_eq!((parts[2], &event["host"]["name"]), ("node-1", &"node-1".into()));
     assert_eq!((&event["kind"], &event["imds"]["class"]), (&"request".into(), &"v1".into()));
     let (code, folder) = agent.stop();
     // The output that never worked still holds the losses that nobody was informed of.
