@@ -3,13 +3,14 @@
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 
 /// What tests are for a host alone, and why: the beginning of their names, or one whole name.
-const FOR_A_HOST: [(&str, &str); 45] = [
+const FOR_A_HOST: [(&str, &str); 46] = [
     ("agent::booted::", "systemd as the first process: cargo xtask vm --systemd"),
     ("agent::faults::logrotate_itself_loses_nothing", "logrotate"),
     ("agent::installed::", "systemd"),
     ("agent::pages::", "a shell"),
     ("agent::readers::", "Prometheus and its tools"),
     ("agent::unit::", "systemd"),
+    ("cluster::", "a shell, helm, kubectl, Python"),
     ("chart::", "no kernel: it is about files"),
     ("field_cases::", "shells, curl, Python"),
     ("init_script::", "shells, podman"),
