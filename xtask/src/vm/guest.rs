@@ -6,7 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::build;
+use crate::build::{self, Profile};
 use crate::command;
 use crate::setup;
 use crate::vm::initramfs::Archive;
@@ -20,7 +20,8 @@ const INIT: &str = "imds-audit-guest";
 const TESTS: &str = "imds-audit-tests";
 const CLIENT: &str = "imds-audit-test-client";
 const END_TO_END: &str = "e2e";
-/// The profile of everything but the program itself, which is the one that is handed out.
+/// The profile of everything but the program itself, which is the one that is handed out unless it is
+/// to be quick.
 const PROFILE: &str = "guest";
 
 /// Whom the tests look up.
@@ -35,11 +36,14 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Builds the programs for a target, each static.
-    pub fn build(workspace: &Workspace, target: &str) -> Result<Self> {
+    /// Builds the programs for a target, each static; the one under test in a profile of its own.
+    pub fn build(workspace: &Workspace, target: &str, profile: Profile) -> Result<Self> {
         let toolchain = setup::toolchain(workspace, false)?;
         let object = build::ebpf_object(workspace, &toolchain)?;
-        let program = build::program(workspace, &object, target)?;
+        let program = match profile {
+            Profile::Release => build::program(workspace, &object, target)?,
+            Profile::Guest => build::program_of(workspace, &object, target, profile)?,
+        };
         let tests = init_and_tests(workspace, &object, target)?;
         let folder = workspace.target.join(target).join(PROFILE);
         Ok(Self { init: folder.join(INIT), program, tests, client: folder.join(CLIENT) })

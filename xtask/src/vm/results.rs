@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{ARCHITECTURES, Architecture};
+use crate::command;
 use crate::vm::guest_report::Verdict;
 use crate::vm::kernels::{Kernel, claimed};
 
@@ -24,6 +26,40 @@ pub const REHEARSAL: [&str; 5] =
     ["rehearse4", "rehearse6", "peer_name4", "peer_name6", "learn_cookie"];
 /// A finding: whether the loss counters can be read without CAP_BPF, by the kernel's default.
 const COUNTERS: &str = "counters without CAP_BPF, unprivileged_bpf_disabled=2";
+/// The folders of what is proven: a commit of anything else leaves it as it was.
+const PROGRAM: [&str; 2] = ["imds-audit", "imds-audit-ebpf"];
+
+/// What was booted: the program, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Booted {
+    /// The day, in UTC.
+    date: String,
+    /// The last commit that changed the program or its eBPF programs.
+    commit: String,
+    /// Whether the program was built without link-time optimisation, unlike the one that is handed out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_quick: bool,
+}
+
+impl Booted {
+    /// Reads the commit and the day.
+    ///
+    /// # Errors
+    /// Fails if the program has uncommitted changes, or outside of a git repository.
+    pub fn now(root: &Path, is_quick: bool) -> Result<Self> {
+        let git = |arguments: &[&str]| {
+            command::output(Command::new("git").current_dir(root).args(arguments).args(PROGRAM))
+        };
+        let changes = git(&["status", "--porcelain", "--"])?;
+        if !changes.is_empty() {
+            bail!("a result names a commit, and these changes are in none:\n{changes}");
+        }
+        let commit = git(&["log", "-1", "--abbrev=9", "--format=%h", "--"])?.trim().to_owned();
+        let date = command::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
+        Ok(Self { date: date.trim().to_owned(), commit, is_quick })
+    }
+}
 
 /// What came of a kernel.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +67,8 @@ const COUNTERS: &str = "counters without CAP_BPF, unprivileged_bpf_disabled=2";
 pub struct Proof {
     /// The kernel's release.
     release: String,
+    /// When which program was booted.
+    booted: Booted,
     /// The instructions that the verifier looked at, by program that was loaded.
     verified: BTreeMap<String, u32>,
     /// How long loading and attaching took under emulation, in milliseconds of the guest's clock.
@@ -54,7 +92,7 @@ impl Proof {
     /// # Errors
     /// Returns an error if it proves nothing: a program was refused or not attached, or a test
     /// failed.
-    pub fn of(verdict: &Verdict, parts: &[String]) -> Result<Self> {
+    pub fn of(verdict: &Verdict, parts: &[String], booted: &Booted) -> Result<Self> {
         if let Some((name, _)) = verdict.tests.iter().find(|(_, failure)| failure.is_some()) {
             bail!("{name} failed");
         }
@@ -66,6 +104,7 @@ impl Proof {
         }
         Ok(Self {
             release: verdict.release.clone(),
+            booted: booted.clone(),
             verified,
             start_milliseconds: verdict.start_milliseconds.context("nothing was attached")?,
             passed: verdict.tests.len(),
@@ -97,11 +136,15 @@ impl Proof {
         let impossible: Vec<_> =
             self.impossible.iter().map(|(name, needs)| format!("`{name}` needs {needs}")).collect();
         let impossible = if impossible.is_empty() { "–" } else { &impossible.join("; ") };
+        let quick = if self.booted.is_quick { ", without link-time optimisation" } else { "" };
         format!(
-            "| {} ({}) | {} | {} | {} | {} ms | {without} | {keeps_bpf} | {passed} | {impossible} |\n",
+            "| {} ({}) | {} | {}, `{}`{quick} | {} | {} | {} ms | {without} | {keeps_bpf} | {passed} | \
+             {impossible} |\n",
             kernel.series,
             self.release,
             architecture.debian,
+            self.booted.date,
+            self.booted.commit,
             counts(&PROGRAMS),
             counts(&REHEARSAL),
             self.start_milliseconds,
@@ -142,12 +185,12 @@ impl Proofs {
     /// Returns the page's table.
     fn table(&self) -> String {
         let mut table = format!(
-            "| kernel | | verified instructions of the audit: {} | of the rehearsal: {} | start-up, \
+            "| kernel | | booted, with the program of | verified instructions of the audit: {} | of the rehearsal: {} | start-up, \
              emulated | does without | agent keeps CAP_BPF | tests passed | tests not possible |\n\
              |{}\n",
             PROGRAMS.join(" "),
             REHEARSAL.join(" "),
-            "---|".repeat(9)
+            "---|".repeat(10)
         );
         for architecture in &ARCHITECTURES {
             for kernel in claimed(architecture) {
@@ -157,7 +200,7 @@ impl Proofs {
                         "| {} | {} | not booted for this table |{}\n",
                         kernel.series,
                         architecture.debian,
-                        " |".repeat(6)
+                        " |".repeat(7)
                     ),
                 });
             }
@@ -239,15 +282,21 @@ mod tests {
 
     #[test]
     fn a_failed_test_a_refused_program_and_one_that_is_not_attached_prove_nothing() {
-        assert!(Proof::of(&verdict(), &[]).is_ok());
+        let booted = Booted {
+            date: "2026-11-30".to_owned(),
+            commit: "4edb79e00".to_owned(),
+            is_quick: false,
+        };
+        let of = |verdict: &Verdict| Proof::of(verdict, &[], &booted);
+        assert!(of(&verdict()).is_ok());
         let mut failed = verdict();
         failed.tests.push(("b".to_owned(), Some("why".to_owned())));
-        assert!(Proof::of(&failed, &[]).unwrap_err().to_string().contains('b'));
+        assert!(of(&failed).unwrap_err().to_string().contains('b'));
         let mut refused = verdict();
         refused.programs[0].verified = None;
-        assert!(Proof::of(&refused, &[]).unwrap_err().to_string().contains("egress"));
+        assert!(of(&refused).unwrap_err().to_string().contains("egress"));
         let unattached = Verdict { start_milliseconds: None, ..verdict() };
-        assert!(Proof::of(&unattached, &[]).is_err());
+        assert!(of(&unattached).is_err());
     }
 
     #[test]
