@@ -10,8 +10,9 @@ use crate::vm::initramfs::Archive;
 
 /// The suite of Debian that has it.
 const SUITE: &str = "bookworm";
-/// The service manager, what the agent's unit calls, and what keeps Perl out of it.
-const PACKAGES: [&str; 3] = ["systemd", "procps", "usr-is-merged"];
+/// The service manager, what the agent's unit calls, what the commands of docs/agent.md call, and what
+/// keeps Perl out of it.
+const PACKAGES: [&str; 5] = ["systemd", "procps", "coreutils", "dash", "usr-is-merged"];
 /// Folders of the packages, and where Debian has them today.
 const FOLDERS: [(&str, &str); 6] = [
     ("bin", "usr/bin"),

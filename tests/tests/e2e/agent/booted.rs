@@ -7,12 +7,15 @@ use imds_audit_tests::TestNetwork;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::installed::{CONFIG, UNIT, accounted, events_in, runs};
+use super::pages::{AGENT, blocks};
 use super::rights::kept_by_an_agent;
 use super::*;
 use crate::SERVICE;
 
 const LOG: &str = "/var/log/imds-audit";
 const METRICS: &str = "127.0.0.1:9469";
+/// What `systemctl enable` makes.
+const WANTED: &str = "/etc/systemd/system/multi-user.target.wants/imds-audit.service";
 /// The processes of the unit.
 const PROCESSES: &str = "/sys/fs/cgroup/system.slice/imds-audit.service/cgroup.procs";
 
@@ -22,21 +25,28 @@ struct Machine {
 }
 
 impl Machine {
-    /// Puts the program, its configuration and its unit where a package has them, gives the log a
-    /// small disk of its own, and has the agent started now and at each boot.
+    /// Puts the configuration where a package has it, gives the log a small disk of its own, and runs
+    /// the page's commands: they install the program and its unit, and have it started now and at each
+    /// boot.
     fn install() -> Option<Self> {
         let program = program().filter(|_| root())?;
         let first = fs::read_to_string("/proc/1/comm").unwrap();
         assert_eq!(first, "systemd\n", "only a machine of cargo xtask vm --systemd is for this");
-        fs::copy(program, "/usr/bin/imds-audit").unwrap();
         fs::create_dir_all("/etc/imds-audit").unwrap();
         fs::write("/etc/imds-audit/imds-audit.toml", CONFIG).unwrap();
-        fs::write("/etc/systemd/system/imds-audit.service", UNIT).unwrap();
         fs::create_dir_all(LOG).unwrap();
         mount(c"tmpfs", LOG, c"tmpfs", MountFlags::empty(), Some(c"size=1m,mode=750")).unwrap();
         let machine = Self { stage: TestNetwork::new(Topology::Direct, None) };
-        machine.systemctl(&["daemon-reload"]);
-        machine.systemctl(&["enable", "--now", "imds-audit.service"]);
+        let folder = tempfile::tempdir().unwrap();
+        fs::copy(program, folder.path().join("imds-audit")).unwrap();
+        fs::create_dir_all(folder.path().join("deploy/systemd")).unwrap();
+        fs::write(folder.path().join("deploy/systemd/imds-audit.service"), UNIT).unwrap();
+        for commands in blocks(AGENT, "sh") {
+            let mut shell = Command::new("sh");
+            let ended = shell.args(["-exc", commands]).current_dir(folder.path()).output().unwrap();
+            assert!(ended.status.success(), "{ended:?}");
+        }
+        assert!(fs::symlink_metadata(WANTED).unwrap().is_symlink(), "it is not enabled");
         Some(machine)
     }
 

@@ -11,14 +11,14 @@ use rustix::process::kill_process_group;
 use super::*;
 use crate::SERVICE;
 
-const AGENT: &str = include_str!("../../../../docs/agent.md");
+pub(super) const AGENT: &str = include_str!("../../../../docs/agent.md");
 const GUIDE: &str = include_str!("../../../../docs/guide.md");
 
 /// A program of another user of the guide's commands: jq.
 const JQ: &str = "jq";
 
 /// The blocks of a page in a language, in order.
-fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
+pub(super) fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
     let fence = format!("```{language}\n");
     page.split(&fence).skip(1).map(|block| block.split("```").next().unwrap()).collect()
 }
