@@ -31,6 +31,8 @@ pub mod internal;
 mod output;
 mod pipeline;
 mod process;
+#[cfg(test)]
+mod property;
 mod redact;
 mod rehearsal;
 mod report;

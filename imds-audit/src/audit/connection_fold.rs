@@ -116,6 +116,7 @@ mod tests {
     use super::*;
     use crate::audit::fixture::CLOCK;
     use crate::event::{Connection, ConnectionFate, tests};
+    use crate::property::costly;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -179,6 +180,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(costly(64))]
+
         #[test]
         fn what_goes_in_comes_out(
             steps in prop::collection::vec((0..400_u32, 0..20_u64, 1..9_u64), 0..600),

@@ -13,6 +13,7 @@ use crate::event::{
     Advice, Cause, Class, Classes, Loss, LossEvent, LossUnit, Origin, Outcome, Resource,
     tests::example,
 };
+use crate::property::costly;
 
 const CAUSES: [Cause; 5] = [
     Cause::NeverAsks,
@@ -189,6 +190,8 @@ fn facts(report: &Report) -> Facts {
 type Causes = BTreeMap<(String, &'static str, Option<String>), u64>;
 
 proptest! {
+    #![proptest_config(costly(64))]
+
     /// Tallies count each request of a cause under that cause, and lose none.
     #[test]
     fn tallies_have_as_many_requests_of_each_cause_as_there_were((happenings, ends) in run()) {
