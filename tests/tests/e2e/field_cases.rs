@@ -89,7 +89,11 @@ fn a_token_request_in_a_subshell_explains_the_reads_of_its_script() {
         refused(format!("( {put} ); {READ}")),
         Case {
             command: Some("X-aws-ec2-metadata-token: $TOKEN"),
-            ..case(format!("T=$({put} | tr -d x; held); {READ}"), &["v2-token", "v1"], Cause::Unused)
+            ..case(
+                format!("T=$({put} | tr -d x; held); {READ}"),
+                &["v2-token", "v1"],
+                Cause::Unused,
+            )
         },
         Case {
             mode: TokenMode::NoAnswer,

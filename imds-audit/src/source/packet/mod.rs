@@ -105,7 +105,7 @@ impl PacketSource {
     }
 
     /// Hands out the packets that are there, at most `most`. Returns whether there are no more.
-    /// The time of day is `offset` nanoseconds more than the time since boot, which is now `now`.
+    /// The time of day is `offset` nanoseconds more than the time since boot, which `now` reads.
     ///
     /// # Errors
     /// Returns an error if the socket cannot be read.
@@ -113,9 +113,10 @@ impl PacketSource {
         &mut self,
         most: usize,
         offset: i128,
-        now: Timestamp,
+        now: impl Fn() -> Timestamp,
         mut take: impl FnMut(Packet<'_>),
     ) -> io::Result<bool> {
+        let mut latest = now();
         for _ in 0..most {
             let Some(received) = self.socket.get_ref().receive(&mut self.buffer)? else {
                 self.rest();
@@ -123,8 +124,12 @@ impl PacketSource {
             };
             let Self { endpoints, connections, netns, buffer, refused, .. } = self;
             let bytes = buffer.get(..received.captured).unwrap_or_default();
-            // A packet that came before the clock was read is not of the future.
-            let time = received.time(offset).filter(|time| *time <= now).unwrap_or(now);
+            let passed = received.time(offset);
+            if passed.is_none_or(|time| time > latest) {
+                latest = now();
+            }
+            // None is of the future, though the time of day may have been set since.
+            let time = passed.filter(|time| *time <= latest).unwrap_or(latest);
             let is_endpoint = |address| endpoints.contains(&address);
             match parse(bytes, received.wire_length, is_endpoint) {
                 Ok(frame) => {
