@@ -80,11 +80,17 @@ enum Builder {
 /// Makes what was asked for in `target/dist/release`, and prints its sums.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let folder = workspace.target.join("dist/release");
+    if options.twice {
+        sums::require_committed(workspace)?;
+    }
+    // Once, as somebody may commit while this runs.
+    let epoch = epoch(workspace)?;
     if !options.keep {
-        make(workspace, options, &folder)?;
+        make(workspace, options, epoch, &folder)?;
     }
     if options.twice {
-        sums::compare_with_a_copy(workspace, options.quick, &architectures(options), &folder)?;
+        let architectures = architectures(options);
+        sums::compare_with_a_copy(workspace, options.quick, &architectures, epoch, &folder)?;
     }
     if options.test {
         trial::run(workspace, &folder)?;
@@ -100,18 +106,18 @@ fn architectures(options: &Options) -> Vec<&'static Architecture> {
     options.architectures.clone()
 }
 
-fn make(workspace: &Workspace, options: &Options, folder: &Path) -> Result<()> {
+fn make(workspace: &Workspace, options: &Options, epoch: u64, folder: &Path) -> Result<()> {
     apt::install(&apt::missing(&["rpm", "dpkg", "git"].map(str::to_owned)))?;
     let release = Release {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        epoch: epoch(workspace)?,
+        epoch,
         dependencies: Dependencies::read(workspace)?,
     };
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    manual(workspace)?;
+    manual_of(workspace, epoch)?;
     let profile = if options.quick { Profile::Guest } else { Profile::Release };
     let builder = match &options.programs {
         Some(folder) => Builder::Folder(folder.clone()),
@@ -151,9 +157,13 @@ fn make(workspace: &Workspace, options: &Options, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the manual pages and the shell completions, with the date of the release.
+/// Writes the manual pages and the shell completions, with the date of the source.
 pub fn manual(workspace: &Workspace) -> Result<()> {
-    build::manual(workspace, &date(epoch(workspace)?, "+%Y-%m-%d")?)
+    manual_of(workspace, epoch(workspace)?)
+}
+
+fn manual_of(workspace: &Workspace, epoch: u64) -> Result<()> {
+    build::manual(workspace, &date(epoch, "+%Y-%m-%d")?)
 }
 
 /// Returns the time that every file gets: `SOURCE_DATE_EPOCH`, or that of the last commit.

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::EPOCH;
 use super::archive::sha256;
-use super::{EPOCH, epoch};
 use crate::architecture::Architecture;
 use crate::command;
 use crate::workspace::Workspace;
@@ -41,6 +41,20 @@ fn names(folder: &Path) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
+/// Makes sure that the source is as it was committed: the copy that a release is compared with is.
+///
+/// # Errors
+/// Fails if a file differs, with the names of those that do.
+pub fn require_committed(workspace: &Workspace) -> Result<()> {
+    let mut status = Command::new("git");
+    status.current_dir(&workspace.root).args(["status", "--porcelain"]);
+    let changed = command::output(&mut status)?;
+    if !changed.is_empty() {
+        bail!("--twice compares with a copy of what is committed; not committed:\n{changed}");
+    }
+    Ok(())
+}
+
 /// Makes everything once more from a copy of the committed source in another folder, and compares.
 ///
 /// # Errors
@@ -49,6 +63,7 @@ pub fn compare_with_a_copy(
     workspace: &Workspace,
     quick: bool,
     architectures: &[&Architecture],
+    epoch: u64,
     made: &Path,
 ) -> Result<()> {
     let copy = workspace.target.join("dist/copy");
@@ -63,7 +78,7 @@ pub fn compare_with_a_copy(
     std::os::unix::fs::symlink(workspace.tools(), copy.join("target/tools"))?;
     let mut dist = workspace.cargo();
     dist.current_dir(&copy).env_remove("CARGO_TARGET_DIR").env_remove("IMDS_AUDIT_EBPF_OBJECT");
-    dist.env(EPOCH, epoch(workspace)?.to_string());
+    dist.env(EPOCH, epoch.to_string());
     dist.args(["xtask", "dist"]);
     for architecture in architectures {
         dist.args(["--arch", architecture.name]);
