@@ -53,10 +53,22 @@ fn the_rpm_is_installed_audits_keeps_a_changed_configuration_and_is_erased() {
 /// Makes a newer package of the files that the installed one has, with another configuration.
 pub(super) fn newer(root: &Root, folder: &Path) -> PathBuf {
     let tree = folder.join("tree");
-    for name in ["etc/imds-audit", "usr/bin"] {
-        fs::create_dir_all(tree.join(name)).unwrap();
+    let mut list = String::new();
+    let mut query = Command::new("rpm");
+    query.args(["-qpl", "--nosignature"]).arg(artefact(".x86_64.rpm"));
+    for path in well(&mut query).lines() {
+        let name = path.strip_prefix('/').unwrap();
+        let (installed, copy) = (root.path(name), tree.join(name));
+        let kind = if installed.is_dir() {
+            fs::create_dir_all(copy).unwrap();
+            "%dir "
+        } else {
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::copy(installed, copy).unwrap();
+            if name == CONFIGURATION { "%config(noreplace) " } else { "" }
+        };
+        list.push_str(&format!("{kind}{path}\n"));
     }
-    fs::copy(root.path("usr/bin/imds-audit"), tree.join("usr/bin/imds-audit")).unwrap();
     let default =
         fs::read_to_string(imds_audit_tests::chart::deploy().join("imds-audit.toml")).unwrap();
     fs::write(tree.join(CONFIGURATION), format!("{default}# a new default\n")).unwrap();
@@ -65,7 +77,7 @@ pub(super) fn newer(root: &Root, folder: &Path) -> PathBuf {
         .unwrap()
         .replace("@VERSION@", "99.0")
         .replace("@TREE@", tree.to_str().unwrap())
-        .replace("@FILES@", &format!("/usr/bin/imds-audit\n%config(noreplace) /{CONFIGURATION}"));
+        .replace("@FILES@", &list);
     let path = folder.join("new.spec");
     fs::write(&path, spec).unwrap();
     let mut rpmbuild = Command::new("rpmbuild");
