@@ -17,7 +17,7 @@ use crate::agent::{
 /// The options of `agent`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-ExitStatus codes: 0 done, 1 failed, 2 wrong configuration, 4 the host does not allow the audit.
+Exit codes: 0 done, 1 failed, 2 wrong configuration, 4 the host does not allow the audit.
 
 SIGHUP reads the configuration again and opens the outputs anew; SIGTERM ends the agent with a last
 tally. Without --config, /etc/imds-audit/imds-audit.toml is read if it is there.")]

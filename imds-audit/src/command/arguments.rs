@@ -13,7 +13,7 @@ use crate::{
 /// The options of `run`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-ExitStatus codes: 0 done, 1 failed, 2 wrong usage, 3 a --fail-on condition was met,
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a --fail-on condition was met,
 4 the host does not allow the audit.
 
 Events go to standard output and nothing else does; diagnostics and the closing summary go to

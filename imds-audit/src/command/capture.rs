@@ -53,7 +53,7 @@ const HOST: &str = "host.json";
 /// The options of `imds-audit capture`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-ExitStatus codes: 0 done, 1 failed, 2 wrong usage, 4 the host does not allow the audit.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 4 the host does not allow the audit.
 
 Wireshark and tshark open the files; `imds-audit replay` makes events of them. Secrets and the bodies
 of responses are in none of them.")]

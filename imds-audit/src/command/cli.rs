@@ -69,6 +69,30 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Renders the long help of a command and of all below it.
+    fn help_of(command: &mut clap::Command) -> String {
+        let mut help = command.render_long_help().to_string();
+        command.get_subcommands_mut().for_each(|command| help += &help_of(command));
+        help
+    }
+
+    #[test]
+    fn no_help_names_a_type_of_this_program() {
+        // AWS's names of settings and of a service.
+        const FOREIGN: [&str; 4] =
+            ["CloudWatch", "HttpEndpoint", "HttpPutResponseHopLimit", "HttpTokens"];
+        let help = help_of(&mut Cli::command());
+        assert!(help.contains("Exit codes: 0 done"), "{help}");
+        let is_type = |word: &&str| {
+            let mut pairs = word.as_bytes().windows(2);
+            word.starts_with(|c: char| c.is_ascii_uppercase())
+                && pairs.any(|pair| matches!(pair, [b'a'..=b'z', b'A'..=b'Z']))
+        };
+        let words = help.split(|c: char| !c.is_ascii_alphanumeric());
+        let types: Vec<_> = words.filter(is_type).filter(|word| !FOREIGN.contains(word)).collect();
+        assert!(types.is_empty(), "{types:?}");
+    }
+
     #[test]
     fn the_default_endpoints_parse() {
         let cli = Cli::parse_from(["imds-audit", "run"]);

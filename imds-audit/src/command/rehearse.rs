@@ -61,7 +61,7 @@ instance with HttpTokens=required: 401 to IMDSv1; everything else is passed on u
 processes, and the instance, are untouched. When this program ends, in whatever way, connects lead
 to the service again.
 
-ExitStatus codes: 3 something broke; else the exit status of COMMAND (128 and its signal), or 0;
+Exit codes: 3 something broke; else the exit status of COMMAND (128 and its signal), or 0;
 1 failed, 2 wrong usage, 4 the host does not allow it.
 
 Events go to standard output, or to FILE; where COMMAND has the standard output they go to FILE

@@ -29,7 +29,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// The options of `imds-audit replay`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-ExitStatus codes: 0 done, 1 a file cannot be read to its end, 2 wrong usage, 3 a --fail-on condition was met.
+Exit codes: 0 done, 1 a file cannot be read to its end, 2 wrong usage, 3 a --fail-on condition was met.
 
 The files are one run, host by host and in the order of their first packets. Processes and hosts are
 named where a capture of `imds-audit capture` is replayed: no other capture has them. SIGINT and

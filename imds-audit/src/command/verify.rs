@@ -21,7 +21,7 @@ const MAX_CHECKPOINTS: usize = 100_000;
 /// The options of `imds-audit verify`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-ExitStatus codes: 0 unaltered and complete, 1 failed, 2 wrong usage, 3 altered or incomplete.
+Exit codes: 0 unaltered and complete, 1 failed, 2 wrong usage, 3 altered or incomplete.
 
 A seal has no key: it shows changes to whoever keeps a checkpoint elsewhere. docs/forensics.md
 verifies the same with standard tools, and says how to sign a checkpoint.")]
