@@ -9,7 +9,7 @@ use super::statistics::Spread;
 const PREFACE: &str = "\
 # What imds-audit costs, and what it holds
 
-Made by `cargo xtask bench` from `xtask/baselines/benchmarks.json`; nobody writes it by hand, and a unit test
+Made by `cargo xtask bench` from `xtask/baselines/benchmarks.json`; it is not edited by hand, and a unit test
 compares the two. `cargo xtask bench SECTION` measures one section again, as root, on a machine
 that does nothing else.
 
