@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::{audit::clock::ClockReading, segment::Timestamp};
+use crate::{
+    audit::clock::{Clock, ClockReading},
+    segment::Timestamp,
+};
 
 /// How often the clocks are compared at a time; the most exact comparison counts.
 const READINGS: usize = 3;
@@ -16,13 +19,20 @@ pub(super) fn now() -> Timestamp {
 
 /// Reads the offset of the wall clock from the time since boot.
 pub(super) fn read_clock() -> ClockReading {
-    let reading = |_| {
-        let before = nanoseconds(ClockId::Boottime);
-        let time_of_day = nanoseconds(ClockId::Realtime);
-        ClockReading::new(before, time_of_day, nanoseconds(ClockId::Boottime))
-    };
     // On a busy host something else may run between two of them.
-    (1..READINGS).map(reading).fold(reading(0), ClockReading::better)
+    (1..READINGS).map(|_| reading()).fold(reading(), ClockReading::better)
+}
+
+/// Returns a clock after the time of day was perhaps set.
+pub(super) fn adjusted(clock: Clock) -> Clock {
+    // Nearly always one reading shows that it was not.
+    if clock.adjusted(reading()) == clock { clock } else { clock.adjusted(read_clock()) }
+}
+
+fn reading() -> ClockReading {
+    let before = nanoseconds(ClockId::Boottime);
+    let time_of_day = nanoseconds(ClockId::Realtime);
+    ClockReading::new(before, time_of_day, nanoseconds(ClockId::Boottime))
 }
 
 fn nanoseconds(clock: ClockId) -> i128 {

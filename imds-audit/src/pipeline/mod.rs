@@ -23,7 +23,7 @@ mod wakeup_throttle;
 use std::{collections::BTreeMap, future::Future, net::SocketAddr, pin::pin, time::Duration};
 
 use anyhow::Context;
-use clock::{now, read_clock, until};
+use clock::{adjusted, now, read_clock, until};
 use event_sink::EventSink;
 pub(crate) use event_sink::{View, is_of};
 use heap_trim::HeapTrim;
@@ -313,7 +313,7 @@ impl Session {
     /// Takes a batch of records and does what is due. Returns the time of the last one if there
     /// are more.
     fn turn(&mut self, observer: &mut impl FnMut(&Event)) -> Option<Timestamp> {
-        self.auditor.set_clock(self.auditor.clock().adjusted(read_clock()));
+        self.auditor.set_clock(adjusted(self.auditor.clock()));
         let Self { source, processes, auditor, events, without_ttl, malformed, tap, .. } = self;
         // While records are waiting, the audit's time is that of the last one taken: the response
         // to a request that is long due may be among them.
