@@ -42,6 +42,32 @@ pub struct RehearsalEvent {
     pub left_alone: Vec<LeftAlone>,
 }
 
+impl RehearsalEvent {
+    /// Makes the event of a rehearsal that has just begun.
+    pub(crate) const fn begun(
+        time: Time,
+        target: String,
+        cgroup: Option<String>,
+        settings: RehearsedSettings,
+    ) -> Self {
+        Self {
+            time,
+            from: time,
+            target,
+            cgroup,
+            settings,
+            command: None,
+            callers: Vec::new(),
+            more_callers: 0,
+            redirected: 0,
+            passed: 0,
+            passed_bound_to_device: 0,
+            open_before: 0,
+            left_alone: Vec::new(),
+        }
+    }
+}
+
 /// The instance settings that a rehearsal stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RehearsedSettings {

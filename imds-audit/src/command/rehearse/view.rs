@@ -22,21 +22,8 @@ pub(super) struct Findings {
 impl Findings {
     pub(super) fn new(target: &Target, settings: RehearsedSettings) -> Self {
         let now = Time(jiff::Timestamp::now());
-        let event = RehearsalEvent {
-            time: now,
-            from: now,
-            target: target.title.clone(),
-            cgroup: target.path.clone(),
-            settings,
-            command: None,
-            callers: Vec::new(),
-            more_callers: 0,
-            redirected: 0,
-            passed: 0,
-            passed_bound_to_device: 0,
-            open_before: 0,
-            left_alone: Vec::new(),
-        };
+        let (title, path) = (target.title.clone(), target.path.clone());
+        let event = RehearsalEvent::begun(now, title, path, settings);
         Self { verdicts: Some(Verdicts::default()), event, result: None }
     }
 

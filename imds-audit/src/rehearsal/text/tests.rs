@@ -5,21 +5,8 @@ use crate::event::{Caller, LeftAlone, Time};
 
 fn event() -> RehearsalEvent {
     let from: jiff::Timestamp = "2026-11-30T10:00:00Z".parse().unwrap();
-    RehearsalEvent {
-        time: Time(from),
-        from: Time(from),
-        target: "unit app.service".to_owned(),
-        cgroup: None,
-        settings: RehearsedSettings { disabled: false, hop_limit: None },
-        command: None,
-        callers: Vec::new(),
-        more_callers: 0,
-        redirected: 0,
-        passed: 0,
-        passed_bound_to_device: 0,
-        open_before: 0,
-        left_alone: Vec::new(),
-    }
+    let settings = RehearsedSettings { disabled: false, hop_limit: None };
+    RehearsalEvent::begun(Time(from), "unit app.service".to_owned(), None, settings)
 }
 
 #[test]
