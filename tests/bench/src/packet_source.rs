@@ -2,13 +2,12 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use serde::Deserialize;
 
-use super::callers::answer;
+use super::callers::have_called;
 use super::line::Listener;
 use super::processor::{Processor, pin};
 use super::rate_limiter::send;
@@ -81,19 +80,7 @@ fn callers(program: &Path, rate: u32, count: u32, rows: &mut Rows) -> Result<()>
         move |bytes: &[u8]| seen.lock().unwrap_or_else(PoisonError::into_inner).take(bytes)
     };
     let audit = desk.audit_packets(program, Processor::Any, look)?;
-    let mut callers = desk.network.command(std::env::current_exe()?)?;
-    callers.arg("--program").arg(program).args(["callers", "--address"]);
-    callers.arg(desk.address.to_string()).args(["--count", &count.to_string()]);
-    callers.args(["--rate", &rate.to_string()]);
-    let start = std::time::Instant::now();
-    thread::scope(|scope| {
-        let service = scope.spawn(|| answer(desk.listener(), count));
-        let status = callers.status()?;
-        ensure!(status.success(), "the callers ended with {status}");
-        service.join().map_err(|_| anyhow!("the service panicked"))??;
-        Ok(())
-    })?;
-    let made = f64::from(count) / start.elapsed().as_secs_f64();
+    let made = have_called(&desk, program, count, f64::from(rate))?;
     let stop = audit.stop()?;
     ensure!(stop.requests() == u64::from(count), "{count} sent: {stop:?}");
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,14 +4,14 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::thread::sleep;
+use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use serde::Deserialize;
 
 use super::audit::Stop;
-use super::callers::answer;
+use super::callers::have_called;
 use super::connection_holder::ConnectionHolder;
 use super::line::Listener;
 use super::processor::{Processor, pin};
@@ -96,19 +96,7 @@ fn processes(program: &Path, rate: f64, name: &str, rows: &mut Rows) -> Result<(
         move |bytes: &[u8]| seen.lock().unwrap_or_else(PoisonError::into_inner).take(bytes)
     };
     let audit = desk.audit_with(program, Processor::Any, look)?;
-    let mut callers = desk.network.command(std::env::current_exe()?)?;
-    callers.arg("--program").arg(program).args(["callers", "--address"]);
-    callers.arg(desk.address.to_string()).args(["--count", &PROCESSES.to_string()]);
-    callers.args(["--rate", &rate.to_string()]);
-    let start = Instant::now();
-    thread::scope(|scope| {
-        let service = scope.spawn(|| answer(desk.listener(), PROCESSES));
-        let status = callers.status()?;
-        ensure!(status.success(), "the callers ended with {status}");
-        service.join().map_err(|_| anyhow!("the service panicked"))??;
-        Ok(())
-    })?;
-    let made = f64::from(PROCESSES) / start.elapsed().as_secs_f64();
+    let made = have_called(&desk, program, PROCESSES, rate)?;
     let what = format!("{PROCESSES} processes, a second {name}");
     rows.add(&format!("{what}: made a second"), "", COLUMN, made);
     sleep(SETTLE);

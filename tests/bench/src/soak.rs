@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use self::account::Account;
 use super::agent::{Agent, metric};
-use super::callers::answer;
+use super::callers::{answer, command};
 use super::line::{Listener, Pair, REQUEST, REQUEST_WITH_TOKEN};
 use super::processor::Processor;
 use super::rows::Rows;
@@ -56,10 +56,7 @@ pub fn measure(program: &Path, minutes: u32) -> Result<Rows> {
     let fresh = Listener::new()?;
     let agent = Agent::start(program, &kept.network, &settings(&[&kept, &fresh]), Processor::Any)?;
     let processes = FRESH_RATE * 60 * minutes;
-    let mut callers = fresh.network.command(std::env::current_exe()?)?;
-    callers.arg("--program").arg(program).args(["callers", "--address"]);
-    callers.arg(fresh.address.to_string()).args(["--count", &processes.to_string()]);
-    callers.args(["--rate", &FRESH_RATE.to_string()]);
+    let mut callers = command(&fresh, program, processes, f64::from(FRESH_RATE))?;
     let (samples, mut sent) = thread::scope(|scope| {
         let service = scope.spawn(|| answer(fresh.listener(), processes));
         let mut callers = callers.spawn().context("no callers")?;
