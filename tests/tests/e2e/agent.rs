@@ -192,6 +192,30 @@ fn ask(scene: &TestBed, address: &str, count: usize) {
     scene.run_well(CLIENT, &steps);
 }
 
+/// Asks sixty times, over rotations that a reader follows by `poll`, and ends the agent. Returns its
+/// folder, in which what was written last is still there.
+fn ask_over_rotations(
+    scene: &TestBed,
+    address: &str,
+    agent: Agent,
+    mut poll: impl FnMut(),
+) -> TempDir {
+    for round in 1..=20 {
+        ask(scene, address, 3);
+        agent.wait_for_requests(3 * round);
+        poll();
+    }
+    agent.wait_for_metric("imds_audit_output_rotations_total", |count| count > 1);
+    agent.stop().1
+}
+
+/// Asserts that a reader has each line of [`ask_over_rotations`].
+fn assert_read_whole(read: Vec<u8>) {
+    let text = String::from_utf8(read).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((count(&lines, "request"), count(&lines, "stop")), (60, 1));
+}
+
 fn count(events: &[Value], kind: &str) -> u64 {
     events.iter().filter(|event| event["kind"] == kind).count() as u64
 }

@@ -20,6 +20,7 @@ use imds_audit_tests::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::output::ask;
 use super::secrets;
@@ -173,6 +174,15 @@ impl Drop for Tcpdump {
         self.0.kill().ok();
         self.0.wait().ok();
     }
+}
+
+/// Captures what [`mix`] asks. Returns the capture's folder, in which it is `a.pcapng`, and the number
+/// of requests.
+fn captured_mix(scene: &TestBed, address: &str) -> Option<(TempDir, usize)> {
+    let capturing = Capturing::start(&["--output", "a.pcapng", "--endpoint", address])?;
+    let count = mix(scene, address);
+    scene.wait_for_events(count);
+    Some((capturing.stop().0, count))
 }
 
 /// Asks by every class, over several connections. Returns the number of requests.

@@ -9,7 +9,7 @@ use imds_audit_tests::{Capturing, TestBed, until};
 
 use super::super::output::ask;
 use super::super::{CLIENT, GET_V1, GET_V2, PUT};
-use super::{assert_clean, mix, run, tool, wait_for_served};
+use super::{assert_clean, captured_mix, run, tool, wait_for_served};
 
 #[test]
 fn a_capture_that_is_killed_is_valid() {
@@ -55,13 +55,7 @@ fn a_capture_that_is_killed_while_it_writes_is_valid_up_to_its_last_packet() {
 #[test]
 fn a_capture_that_is_cut_anywhere_opens_up_to_there() {
     let Some((scene, address)) = TestBed::alone("json", &[]) else { return };
-    let Some(capturing) = Capturing::start(&["--output", "a.pcapng", "--endpoint", &address])
-    else {
-        return;
-    };
-    let count = mix(&scene, &address);
-    scene.wait_for_events(count);
-    let (folder, _) = capturing.stop();
+    let Some((folder, _)) = captured_mix(&scene, &address) else { return };
     let bytes = fs::read(folder.path().join("a.pcapng")).unwrap();
     let packets = whole_packets(&bytes);
     let cut = folder.path().join("cut.pcapng");

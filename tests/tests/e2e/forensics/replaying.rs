@@ -10,18 +10,12 @@ use serde_json::Value;
 
 use super::super::output::ask;
 use super::super::{GET_V1, GET_V2, PUT};
-use super::{mix, run};
+use super::{captured_mix, run};
 
 #[test]
 fn a_signal_ends_a_replay_with_its_record() {
     let Some((scene, address)) = TestBed::alone("json", &[]) else { return };
-    let Some(capturing) = Capturing::start(&["--output", "a.pcapng", "--endpoint", &address])
-    else {
-        return;
-    };
-    let count = mix(&scene, &address);
-    scene.wait_for_events(count);
-    let (folder, _) = capturing.stop();
+    let Some((folder, count)) = captured_mix(&scene, &address) else { return };
     let packets = fs::read(folder.path().join("a.pcapng")).unwrap();
     for signal in [Signal::INT, Signal::TERM] {
         let output = folder.path().join(format!("{}.jsonl", signal.as_raw()));
