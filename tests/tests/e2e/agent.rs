@@ -192,6 +192,15 @@ fn ask(scene: &TestBed, address: &str, count: usize) {
     scene.run_well(CLIENT, &steps);
 }
 
+/// Asks once, and returns the length of that request's line in bytes, which grows with the ancestors of
+/// the tests: files and disks are sized by it. To be called before an agent that counts is started.
+fn line_length(scene: &TestBed, address: &str) -> usize {
+    ask(scene, address, 1);
+    scene.wait_for_events(1);
+    let event = scene.events().remove(0);
+    serde_json::to_string(&event).unwrap().len().next_multiple_of(256)
+}
+
 /// Asks sixty times, over rotations that a reader follows by `poll`, and ends the agent. Returns its
 /// folder, in which what was written last is still there.
 fn ask_over_rotations(

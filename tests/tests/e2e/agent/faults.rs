@@ -1,6 +1,6 @@
 //! Requests sent are events written, tallied or counted as lost, under every fault of an output.
 
-use std::ffi::CStr;
+use std::ffi::CString;
 use std::os::fd::AsRawFd;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -142,14 +142,16 @@ fn logrotate_itself_loses_nothing() {
 struct Disk(TempDir);
 
 impl Disk {
-    fn mount() -> Self {
+    /// Mounts one of so many bytes.
+    fn mount(size: usize) -> Self {
         let disk = Self(tempfile::tempdir().unwrap());
-        disk.cover(MountFlags::empty(), c"size=64k");
+        disk.cover(MountFlags::empty(), &format!("size={size}"));
         disk
     }
 
-    fn cover(&self, flags: MountFlags, options: &CStr) {
-        mount(c"tmpfs", self.0.path(), c"tmpfs", flags, Some(options)).unwrap();
+    fn cover(&self, flags: MountFlags, options: &str) {
+        let options = CString::new(options).unwrap();
+        mount(c"tmpfs", self.0.path(), c"tmpfs", flags, Some(options.as_c_str())).unwrap();
     }
 
     fn uncover(&self) {
@@ -175,12 +177,12 @@ impl Drop for Disk {
 #[test]
 fn a_full_disk_costs_events_that_are_counted() {
     let Some((scene, address)) = scene() else { return };
-    let disk = Disk::mount();
+    let disk = Disk::mount(40 * line_length(&scene, &address));
     let Some(agent) = Agent::start(&address, &disk.settings()) else { return };
     ask(&scene, &address, 3);
     agent.wait_for_requests(3);
     let ballast = disk.0.path().join("ballast");
-    fs::write(&ballast, vec![0; 1 << 20]).unwrap_err();
+    fs::write(&ballast, vec![0; 16 << 20]).unwrap_err();
     ask(&scene, &address, 30);
     agent.wait_for_requests(33);
     agent.wait_for_metric("imds_audit_output_lost_lines_total", |lost| lost > 20);
@@ -197,14 +199,17 @@ fn a_full_disk_costs_events_that_are_counted() {
 fn rotated_files_that_make_room_on_a_full_disk_are_counted() {
     const ROUNDS: u64 = 20;
     let Some((scene, address)) = scene() else { return };
-    let disk = Disk::mount();
+    let line = line_length(&scene, &address);
+    let disk = Disk::mount(40 * line);
     let ballast = disk.0.path().join("ballast");
-    fs::write(&ballast, vec![0; 24 << 10]).unwrap();
+    fs::write(&ballast, vec![0; 15 * line]).unwrap();
     // Sealed lines have numbers, which say how many there ever were.
-    let rotation = "max_size = \"8KiB\"\ncompress_after = \"never\"\nseal = true";
-    let Some(agent) = Agent::start(&address, &format!("{}\n{rotation}", disk.settings())) else {
-        return;
-    };
+    let settings = format!(
+        "{}\nmax_size = \"{}B\"\ncompress_after = \"never\"\nseal = true",
+        disk.settings(),
+        5 * line
+    );
+    let Some(agent) = Agent::start(&address, &settings) else { return };
     for round in 1..=ROUNDS {
         ask(&scene, &address, 4);
         agent.wait_for_requests(4 * round);
@@ -265,14 +270,14 @@ fn a_folder_that_cannot_be_written_to_costs_events_that_are_counted() {
 #[test]
 fn a_read_only_file_system_costs_events_that_are_counted() {
     let Some((scene, address)) = scene() else { return };
-    let disk = Disk::mount();
+    let disk = Disk::mount(40 * line_length(&scene, &address));
     let Some(agent) = Agent::start(&address, &disk.settings()) else { return };
     wait_for_start(&agent);
     // While a file is open for writing its mount cannot be made read-only, but covered. The file
     // below the cover goes last, by its folder's descriptor: an agent that misses it earlier would
     // make another one there.
     let below = fs::File::open(disk.0.path()).unwrap();
-    disk.cover(MountFlags::RDONLY, c"");
+    disk.cover(MountFlags::RDONLY, "");
     let name = disk.path().file_name().unwrap().to_owned();
     fs::remove_file(Path::new(&format!("/proc/self/fd/{}", below.as_raw_fd())).join(name)).unwrap();
     drop(below);

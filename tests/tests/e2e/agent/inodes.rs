@@ -49,9 +49,12 @@ impl Follower {
 #[test]
 fn a_reader_that_follows_by_inode_reads_every_line_over_rotations_and_compressions() {
     let Some((scene, address)) = scene() else { return };
-    let settings = "[[output]]\npath = \"{folder}/log/events.jsonl\"\nmin_free_percent = 0\n\
-                    max_size = \"48KiB\"\nmax_total_size = \"1GiB\"\ncompress_after = \"0s\"";
-    let Some(agent) = Agent::start(&address, settings) else { return };
+    let settings = format!(
+        "[[output]]\npath = \"{{folder}}/log/events.jsonl\"\nmin_free_percent = 0\n\
+         max_size = \"{}B\"\nmax_total_size = \"1GiB\"\ncompress_after = \"0s\"",
+        20 * line_length(&scene, &address)
+    );
+    let Some(agent) = Agent::start(&address, &settings) else { return };
     let path = agent.path("log/events.jsonl");
     let mut follower = Follower { path, files: BTreeMap::new(), read: Vec::new() };
     let folder = ask_over_rotations(&scene, &address, agent, || follower.poll());

@@ -171,9 +171,12 @@ impl Follower {
 #[test]
 fn a_reader_that_follows_the_file_reads_every_line_over_rotations() {
     let Some((scene, address)) = scene() else { return };
-    let settings = "[[output]]\npath = \"{folder}/log/events.jsonl\"\nmin_free_percent = 0\n\
-                    max_size = \"48KiB\"\nmax_total_size = \"1GiB\"\ncompress_after = \"never\"";
-    let Some(agent) = Agent::start(&address, settings) else { return };
+    let settings = format!(
+        "[[output]]\npath = \"{{folder}}/log/events.jsonl\"\nmin_free_percent = 0\n\
+         max_size = \"{}B\"\nmax_total_size = \"1GiB\"\ncompress_after = \"never\"",
+        20 * line_length(&scene, &address)
+    );
+    let Some(agent) = Agent::start(&address, &settings) else { return };
     let mut follower =
         Follower { path: agent.path("log/events.jsonl"), file: None, read: Vec::new() };
     let folder = ask_over_rotations(&scene, &address, agent, || follower.poll());
