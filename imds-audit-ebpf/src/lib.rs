@@ -48,6 +48,9 @@ pub const MAX_ENDPOINTS: usize = 8;
 pub const MAX_ANCESTORS: usize = 8;
 /// The largest number of argument bytes in a [`Snapshot`].
 pub const MAX_ARGUMENTS: usize = 4096;
+/// The most argument bytes kept of a [`BegunProgram`]: a script's path stands at their beginning. A
+/// power of two, which the verifier can follow.
+pub const MAX_BEGUN_ARGUMENTS: usize = 512;
 /// The largest number of payload bytes in one [`Segment`]; a larger packet comes as several.
 pub const MAX_PAYLOAD: usize = 16_384;
 /// The number of records that one packet's request bytes may take: 64 KiB in all, the most
@@ -190,6 +193,24 @@ pub struct SentSnapshot {
     pub time: u64,
     /// Who the process was then.
     pub owner: Owner,
+}
+
+/// How a process began the program that it runs: the value by a [`SnapshotKey`], kept beyond its end. A
+/// script that has ended before userspace came to it is found here.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct BegunProgram {
+    /// The cgroup v2 id. 0 if unknown.
+    pub cgroup: u64,
+    /// The length of its arguments in bytes.
+    pub arguments_length: u32,
+    /// How many of them are here.
+    pub arguments_captured: u32,
+    /// The file name of the program, ended by a NUL.
+    pub exe: [u8; EXE_LENGTH],
+    /// The arguments' first bytes; what lies behind those counted is not this program's.
+    pub arguments: [u8; MAX_BEGUN_ARGUMENTS],
 }
 
 /// What may change of a process without an `exec` and decides whose it is.
@@ -439,6 +460,7 @@ const _: () = {
     assert!(size_of::<Connect>() == 112);
     assert!(size_of::<SnapshotKey>() == 24);
     assert!(size_of::<SentSnapshot>() == 24);
+    assert!(size_of::<BegunProgram>() == 592);
     assert!(size_of::<LossKey>() == 24);
     assert!(size_of::<LossCount>() == 24);
     assert!(size_of::<Snapshot>() == 624);

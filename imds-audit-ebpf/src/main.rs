@@ -12,6 +12,7 @@
 #![feature(asm_experimental_arch)]
 #![expect(unstable_features, reason = "inline assembly for the bpf target is unstable")]
 
+mod begun_programs;
 mod config;
 mod connect;
 mod endpoints;
@@ -31,8 +32,8 @@ mod verifier;
 
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_sock_addr},
-    macros::{cgroup_skb, cgroup_sock_addr},
-    programs::{SkBuffContext, SockAddrContext},
+    macros::{cgroup_skb, cgroup_sock_addr, raw_tracepoint},
+    programs::{RawTracePointContext, SkBuffContext, SockAddrContext},
 };
 use aya_log_ebpf::debug;
 
@@ -43,8 +44,10 @@ use crate::{
     skip::Skip,
 };
 
-/// The result of every program: go on as if we were not there.
+/// The result of every program of a cgroup: go on as if we were not there.
 const ALLOW: i32 = 1;
+/// The result of a program at a tracepoint, which nobody looks at.
+const OBSERVED: i32 = 0;
 
 #[cgroup_sock_addr(connect4)]
 fn connect4(context: SockAddrContext) -> i32 {
@@ -77,6 +80,13 @@ fn ingress(context: SkBuffContext) -> i32 {
         audit_ingress(context.skb.skb);
     }
     ALLOW
+}
+
+/// Runs when a process has begun a program, in its own context.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+fn exec(_: RawTracePointContext) -> i32 {
+    begun_programs::keep_current();
+    OBSERVED
 }
 
 // What follows are global functions in the object: the verifier visits each once, and not for each

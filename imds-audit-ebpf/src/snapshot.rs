@@ -203,8 +203,9 @@ fn read_namespace_pid(leader: Pointer) -> u32 {
     pid.u32(innermost.wrapping_add(number), 0)
 }
 
+/// Finds the file name of the program that a task runs.
 #[inline(always)]
-fn find_executable(task: Pointer) -> Pointer {
+pub fn find_executable(task: Pointer) -> Pointer {
     task.follow(offset!(task_struct_mm))
         .follow(offset!(mm_struct_exe_file))
         .follow(offset!(file_f_path_dentry))

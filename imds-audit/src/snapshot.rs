@@ -5,8 +5,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use imds_audit_ebpf::{MAX_ANCESTORS, MAX_ARGUMENTS, ProcessKey, Snapshot, Task, kind};
+use imds_audit_ebpf::{
+    BegunProgram, MAX_ANCESTORS, MAX_ARGUMENTS, ProcessKey, Snapshot, Task, kind,
+};
 use zerocopy::FromBytes;
+
+/// What processes began to run, as a source keeps it beyond their end.
+pub(crate) trait BegunPrograms: fmt::Debug + Send + Sync {
+    /// Returns what a process has run since its last `exec`, unless that is forgotten.
+    fn find(&self, process: ProcessKey) -> Option<BegunProgram>;
+}
 
 /// A record of a process, where it lies in the ring.
 #[derive(Clone, Copy)]

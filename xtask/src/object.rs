@@ -13,19 +13,22 @@ use ::object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, S
 use anyhow::{Context, Result, bail};
 
 /// Each program: its section, whose name tells the loader where it is attached, and its function.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("cgroup/connect4", "connect4"),
     ("cgroup/connect6", "connect6"),
     ("cgroup_skb/egress", "egress"),
     ("cgroup_skb/ingress", "ingress"),
+    ("raw_tp/sched_process_exec", "exec"),
 ];
 /// The section of the functions that the programs call.
 const FUNCTIONS: &str = ".text";
 /// The section of the maps' definitions.
 const MAP_SECTION: &str = "maps";
 /// Each map with its type, `enum bpf_map_type` of `include/uapi/linux/bpf.h`.
-const MAPS: [(&str, u32); 7] = [
+const MAPS: [(&str, u32); 9] = [
     ("AYA_LOGS", RING_BUFFER),
+    ("BEGUN", LRU_HASH),
+    ("BEGUN_DRAFT", PER_CPU_ARRAY),
     ("LOSSES", PER_CPU_ARRAY),
     ("LOSSES_BY_PROCESS", LRU_HASH),
     ("RECORDS", RING_BUFFER),

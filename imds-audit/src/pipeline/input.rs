@@ -1,11 +1,12 @@
 //! Source of the records that a run takes in: the eBPF programs, or packets.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use crate::event::{Fallback, SourceKind};
 use crate::process::Roots;
+use crate::snapshot::BegunPrograms;
 use crate::source::ebpf::{
-    loader::{EbpfError, Options, Program},
+    loader::{EbpfError, Options},
     ring_reader::RingReader,
 };
 
@@ -80,8 +81,18 @@ impl Input {
     /// Returns what was attached, by name.
     pub(super) fn programs(&self) -> Vec<String> {
         match self {
-            Self::Ebpf(_) => Program::ALL.iter().map(|program| program.name().to_owned()).collect(),
+            Self::Ebpf(source) => {
+                source.programs().map(|program| program.name().to_owned()).collect()
+            }
             Self::Packet(_) => vec!["packet-socket".to_owned()],
+        }
+    }
+
+    /// Returns where the programs are found that processes began, if the source keeps them.
+    pub(super) fn begun_programs(&self) -> Option<Arc<dyn BegunPrograms>> {
+        match self {
+            Self::Ebpf(source) => source.begun_programs(),
+            Self::Packet(_) => None,
         }
     }
 

@@ -152,7 +152,8 @@ impl Session {
             Input::Ebpf(_) => RecordPids::Kernel,
             Input::Packet(_) => RecordPids::Procfs,
         };
-        let processes = Processes::open(roots, pids).context("cannot read the host's processes")?;
+        let processes = Processes::open(roots, pids, source.begun_programs())
+            .context("cannot read the host's processes")?;
         // Events are cleaned once more: there a request's own token is known too.
         let processes = processes.with_argument_filter(|arguments| {
             arguments.with_words(&redact::arguments(arguments.iter()))

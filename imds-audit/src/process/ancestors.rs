@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use imds_audit_ebpf::ProcessKey;
 use lru::LruCache;
 
 use super::arguments::{ArgumentFilter, Arguments};
@@ -15,8 +16,10 @@ use super::proc_stat::Stat;
 use super::procfs::{ProcessFolder, Procfs};
 use super::program_facts::{self, ProgramFacts};
 use super::responsible::{self, ChainLink, Exec};
+use super::snapshot::text;
+use super::spark;
 use super::workload::Workload;
-use crate::snapshot::SnapshotRecord;
+use crate::snapshot::{BegunPrograms, SnapshotRecord};
 
 /// The number of ancestors remembered, of at most about 4 KiB each; the least recently used goes.
 const MAX_CACHED: NonZeroUsize = NonZeroUsize::new(512).unwrap();
@@ -27,18 +30,19 @@ const MAX_CACHED: NonZeroUsize = NonZeroUsize::new(512).unwrap();
 #[derive(Clone, Debug)]
 pub(super) struct AncestorCache {
     known: Arc<Mutex<KnownAncestors>>,
+    /// Knows what those ran that are gone, if the source keeps it.
+    begun: Option<Arc<dyn BegunPrograms>>,
 }
 
 /// Ancestors by pid, start and exec count.
 type KnownAncestors = LruCache<(u32, u64, u64), Arc<Ancestor>>;
 
-impl Default for AncestorCache {
-    fn default() -> Self {
-        Self { known: Arc::new(Mutex::new(LruCache::new(MAX_CACHED))) }
-    }
-}
-
 impl AncestorCache {
+    /// Makes one that is empty.
+    pub(super) fn new(begun: Option<Arc<dyn BegunPrograms>>) -> Self {
+        Self { known: Arc::new(Mutex::new(LruCache::new(MAX_CACHED))), begun }
+    }
+
     /// Completes each ancestor from procfs or from the cache, and adds the ancestors that the
     /// record had no place for. Returns whether the last one has no parent.
     pub(super) fn complete(
@@ -53,9 +57,11 @@ impl AncestorCache {
         if let Some(last) = last.filter(|_| is_cut) {
             walk_parents(&mut process.ancestors, last, MAX_ANCESTORS, procfs);
         }
-        for ancestor in &mut process.ancestors {
-            self.complete_one(ancestor, procfs, filter);
+        let mut ancestors = std::mem::take(&mut process.ancestors);
+        for ancestor in &mut ancestors {
+            self.complete_one(ancestor, process, procfs, filter);
         }
+        process.ancestors = ancestors;
         let last = process.ancestors.last().map(|last| identity(last, procfs));
         // The record of a kernel that could be read ends at a process without a parent.
         (record.is_verifiable() && !is_cut)
@@ -66,29 +72,62 @@ impl AncestorCache {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn complete_one(&self, ancestor: &mut Arc<Ancestor>, procfs: &Procfs, filter: ArgumentFilter) {
+    fn complete_one(
+        &self,
+        ancestor: &mut Arc<Ancestor>,
+        child: &Process,
+        procfs: &Procfs,
+        filter: ArgumentFilter,
+    ) {
         let key = (ancestor.pid, ancestor.start_time, ancestor.exec_id);
         let cached = self.known().get(&key).cloned();
-        let completed = match cached {
-            // A program does not change; where it runs, and its name, may.
-            Some(known) => {
+        let completed = match &cached {
+            // Without the count one program cannot be told from the next, before it is read.
+            Some(known) if ancestor.exec_id != 0 => {
+                // A program does not change; where it runs, and its name, may.
                 let location = read_location(ancestor, procfs);
-                let is_same = location.is_none() || location == known.location;
-                if is_same && known.name == ancestor.name {
-                    *ancestor = known;
-                    return;
-                }
-                let name = ancestor.name.clone();
                 let location = location.or_else(|| known.location.clone());
-                Ancestor { name, location, ..Ancestor::clone(&known) }
+                Ancestor { name: ancestor.name.clone(), location, ..Ancestor::clone(known) }
             }
-            None => read_ancestor(ancestor, procfs, filter),
+            _ => {
+                let read = read_ancestor(ancestor, procfs, filter);
+                if read.arguments.is_some() { read } else { self.find_begun(read, child, filter) }
+            }
         };
-        *ancestor = Arc::new(completed);
-        // Without the count one program cannot be told from the next.
-        if ancestor.exec_id != 0 && ancestor.arguments.is_some() {
+        // Processes of one parent share it.
+        *ancestor = match cached {
+            Some(known) if *known == completed => known,
+            _ => Arc::new(completed),
+        };
+        if ancestor.arguments.is_some() {
             self.known().put(key, Arc::clone(ancestor));
         }
+    }
+
+    /// Completes an ancestor about which procfs says nothing, or that runs another program by now,
+    /// by what it began to run, if the source has kept that.
+    fn find_begun(&self, ancestor: Ancestor, child: &Process, filter: ArgumentFilter) -> Ancestor {
+        let key = ProcessKey {
+            pid: ancestor.pid,
+            start_time: ancestor.start_time,
+            exec_id: ancestor.exec_id,
+        };
+        let begun = self.begun.as_ref().filter(|_| key.exec_id != 0);
+        let Some(begun) = begun.and_then(|begun| begun.find(key)) else { return ancestor };
+        let captured = usize::try_from(begun.arguments_captured).unwrap_or(usize::MAX);
+        let Some(bytes) = begun.arguments.get(..captured).filter(|bytes| !bytes.is_empty()) else {
+            return ancestor;
+        };
+        let is_cut = begun.arguments_captured < begun.arguments_length;
+        let exe = text(&begun.exe).map(Executable::FileName);
+        let (workload, role) = spark::workload_and_role(exe.as_ref(), bytes, is_cut);
+        // One that is gone has no folder that names its cgroup any more.
+        let is_beside = begun.cgroup != 0 && child.cgroup_id == Some(begun.cgroup);
+        let location = ancestor.location.clone().or_else(|| {
+            child.cgroup.as_ref().filter(|_| is_beside).map(|_| child.location.clone())
+        });
+        let arguments = Some(filter(&Arguments::new(bytes, is_cut)));
+        Ancestor { exe, arguments, workload, role, location, ..ancestor }
     }
 }
 

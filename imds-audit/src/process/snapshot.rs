@@ -105,7 +105,7 @@ fn ancestor(ancestor: &imds_audit_ebpf::Ancestor) -> Arc<Ancestor> {
 }
 
 /// Returns the bytes before the first NUL, if any.
-fn text(field: &[u8]) -> Option<Box<[u8]>> {
+pub(super) fn text(field: &[u8]) -> Option<Box<[u8]>> {
     let end = memchr::memchr(0, field).unwrap_or(field.len());
     field.get(..end).filter(|text| !text.is_empty()).map(Into::into)
 }

@@ -19,7 +19,7 @@ use super::pods::{PodNames, PodQuestion, Pods};
 use super::procfs::{Procfs, ProcfsError};
 use super::roots::Roots;
 use super::timeout::{HungSet, Place, TimeoutWorker};
-use crate::snapshot::{OwnedSnapshotRecord, SnapshotRecord};
+use crate::snapshot::{BegunPrograms, OwnedSnapshotRecord, SnapshotRecord};
 
 /// The processes that were seen.
 ///
@@ -74,20 +74,25 @@ pub(crate) enum RecordPids {
 }
 
 impl Processes {
-    /// Opens the process and cgroup file systems.
+    /// Opens the process and cgroup file systems. Of an ancestor that is gone, `begun` may still know
+    /// what it ran.
     ///
     /// # Errors
     ///
     /// Returns an error if there is no procfs. Without a cgroup root, only processes that still
     /// run have a cgroup path.
-    pub(crate) fn open(roots: &Roots, pids: RecordPids) -> Result<Self, ProcfsError> {
+    pub(crate) fn open(
+        roots: &Roots,
+        pids: RecordPids,
+        begun: Option<Arc<dyn BegunPrograms>>,
+    ) -> Result<Self, ProcfsError> {
         let procfs = Procfs::open(&roots.procfs)?;
         let procfs = match pids {
             RecordPids::Kernel => procfs,
             RecordPids::Procfs => procfs.with_own_pids(),
         };
         let answered = Arc::<Notify>::default();
-        let ancestors = AncestorCache::default();
+        let ancestors = AncestorCache::new(begun);
         let (hung, for_users) = (Arc::<HungSet>::default(), procfs.clone());
         let procfs = TimeoutWorker::new(Arc::clone(&hung), Arc::clone(&answered), move |current| {
             Box::new(enrich::worker(procfs.for_thread(&hung, current), ancestors.clone()))

@@ -5,10 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use super::limits::RETRY_AFTER;
-use imds_audit_ebpf::Snapshot;
+use imds_audit_ebpf::{BegunProgram, ProcessKey, Snapshot};
+use zerocopy::FromZeros;
 
 use super::*;
-use crate::snapshot::SnapshotRecord;
+use crate::snapshot::{BegunPrograms, SnapshotRecord};
 
 /// A child that is ended with the test.
 struct Running(Child);
@@ -36,7 +37,7 @@ impl Drop for Running {
 }
 
 fn processes() -> Processes {
-    Processes::open(&Roots::default(), RecordPids::Kernel).unwrap()
+    Processes::open(&Roots::default(), RecordPids::Kernel, None).unwrap()
 }
 
 fn observe(processes: &mut Processes, snapshot: Snapshot, arguments: &[u8]) -> Arc<Process> {
@@ -124,7 +125,8 @@ fn unknown_addresses_prove_no_program() {
     snapshot.flags = imds_audit_ebpf::snapshot_flags::KERNEL;
     (snapshot.task.pid, snapshot.task.start_time) = (7, 1);
     let roots = Roots { procfs: folder.path().into(), cgroup: None, ..Roots::default() };
-    let process = observe(&mut Processes::open(&roots, RecordPids::Kernel).unwrap(), snapshot, b"");
+    let process =
+        observe(&mut Processes::open(&roots, RecordPids::Kernel, None).unwrap(), snapshot, b"");
     assert_eq!((process.procfs_match, &process.arguments), (ProcfsMatch::Process, &None));
 }
 
@@ -259,6 +261,51 @@ fn an_ancestor_that_runs_another_program_since_is_not_taken_for_the_first() {
     assert_eq!(ancestor.location, first.ancestors[0].location, "an exec moves no process");
 }
 
+/// What one process began.
+#[derive(Debug)]
+struct Begun(ProcessKey, BegunProgram);
+
+impl BegunPrograms for Begun {
+    fn find(&self, process: ProcessKey) -> Option<BegunProgram> {
+        (process == self.0).then_some(self.1)
+    }
+}
+
+#[test]
+fn an_ancestor_that_is_gone_ran_what_it_had_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let roots = Roots { procfs: folder.path().into(), cgroup: None, ..Roots::default() };
+    let mut snapshot = fixture::empty();
+    (snapshot.task.pid, snapshot.task.start_time, snapshot.task.exec_id) = (9, 90, 3);
+    snapshot.ancestor_count = 2;
+    // A subshell, which has made no `exec`, and its script.
+    for (ancestor, pid) in snapshot.ancestors.iter_mut().zip([8, 7]) {
+        (ancestor.pid, ancestor.start_time) = (pid, u64::from(pid) * 10);
+        (ancestor.exec_id, ancestor.arguments_start) = (2, 4096);
+    }
+    let key = ProcessKey { pid: 7, start_time: 70, exec_id: 2 };
+    let mut begun = BegunProgram::new_zeroed();
+    let line = b"sh\0/opt/nightly.sh\0";
+    begun.arguments[..line.len()].copy_from_slice(line);
+    begun.exe[..4].copy_from_slice(b"dash");
+    begun.arguments_length = line.len().try_into().unwrap();
+    for (captured, key, expected) in [
+        (begun.arguments_length, key, Some(&b"/opt/nightly.sh"[..])),
+        // Another `exec`, nothing, and more than there can be.
+        (begun.arguments_length, ProcessKey { exec_id: 1, ..key }, None),
+        (0, key, None),
+        (u32::MAX, key, None),
+    ] {
+        let program = BegunProgram { arguments_captured: captured, ..begun };
+        let known: Arc<dyn BegunPrograms> = Arc::new(Begun(key, program));
+        let mut seen = Processes::open(&roots, RecordPids::Kernel, Some(known)).unwrap();
+        let process = observe(&mut seen, snapshot, b"curl\0");
+        let responsible = process.responsible.as_ref().unwrap();
+        assert_eq!(responsible.script.as_deref(), expected);
+        assert_eq!(responsible.pid, if expected.is_some() { 7 } else { 9 });
+    }
+}
+
 #[test]
 fn a_container_that_was_named_late_is_asked_for_again_and_nothing_else_is() {
     const POD: &str = "2c48913c-b29f-11e7-9350-020968147796";
@@ -278,7 +325,7 @@ fn a_container_that_was_named_late_is_asked_for_again_and_nothing_else_is() {
     (snapshot.arguments_start, snapshot.arguments_end) = (7, 7);
     let roots =
         Roots { procfs: folder.path().into(), cgroup: None, kubelet_logs: folder.path().into() };
-    let mut seen = Processes::open(&roots, RecordPids::Kernel).unwrap();
+    let mut seen = Processes::open(&roots, RecordPids::Kernel, None).unwrap();
     let mut ask = |time| {
         snapshot.time = time;
         let process = observe(&mut seen, snapshot, b"");

@@ -39,6 +39,12 @@ pub fn load_empty(like: Program) -> io::Result<OwnedFd> {
 pub fn attach(like: Program, program: &OwnedFd, cgroup: impl AsFd) -> io::Result<OwnedFd> {
     // SAFETY: every field of the union may be zero.
     let mut attributes: bpf_attr = unsafe { zeroed() };
+    if like == Program::Exec {
+        attributes.raw_tracepoint.name = c"sched_process_exec".as_ptr() as u64;
+        attributes.raw_tracepoint.prog_fd = unsigned(program.as_raw_fd());
+        // SAFETY: the program's descriptor is open, and the answer is one.
+        return unsafe { descriptor(call(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attributes)?) };
+    }
     attributes.link_create.__bindgen_anon_1.prog_fd = unsigned(program.as_raw_fd());
     attributes.link_create.__bindgen_anon_2.target_fd = unsigned(cgroup.as_fd().as_raw_fd());
     attributes.link_create.attach_type = kind(like).1 as u32;
@@ -81,6 +87,8 @@ fn kind(like: Program) -> (bpf_prog_type, bpf_attach_type) {
         }
         Program::Egress => (kind::BPF_PROG_TYPE_CGROUP_SKB, place::BPF_CGROUP_INET_EGRESS),
         Program::Ingress => (kind::BPF_PROG_TYPE_CGROUP_SKB, place::BPF_CGROUP_INET_INGRESS),
+        // It has no place of its own: zero stands for none.
+        Program::Exec => (kind::BPF_PROG_TYPE_RAW_TRACEPOINT, place::BPF_CGROUP_INET_INGRESS),
     }
 }
 

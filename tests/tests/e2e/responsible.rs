@@ -7,6 +7,7 @@ use std::time::Duration;
 use imds_audit::event::Rule;
 use imds_audit::simulator::Style;
 use imds_audit_tests::{Exchange, TestBed};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 const URL: &str = "http://169.254.169.254/latest/meta-data/instance-id";
@@ -54,6 +55,27 @@ fn a_script_answers_for_the_tools_that_it_calls() {
         let Some(found) = request(program, arguments) else { return };
         assert_script(&found, &path);
         assert_eq!(found.responsible().pid, found.process().ancestors[0].pid, "{found:#?}");
+    }
+}
+
+#[test]
+fn a_script_that_ended_before_anybody_looked_is_responsible_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("#!/bin/sh\nX=$({CURL})\n({CURL}; true)\n{CURL}\n");
+    let path = script(&folder, "nightly.sh", &text);
+    let Some(scene) = TestBed::new() else { return };
+    // Nobody looks meanwhile. The last command of a shell's own line takes the shell's place.
+    scene.audit.signal(Signal::STOP);
+    scene.run_well(&path, &[]);
+    scene.run_well("sh", &["-c", &format!("{path}; exec true")]);
+    scene.audit.signal(Signal::CONT);
+    let (_, requests) = scene.stop();
+    assert_eq!(requests.len(), 6);
+    for request in requests {
+        let responsible = request.process.responsible.as_ref().unwrap();
+        assert_eq!(responsible.rule, Rule::Script, "{request:#?}");
+        assert_eq!(responsible.script.as_ref(), Some(&path), "{request:#?}");
+        assert_eq!(request.caller.title, path, "{request:#?}");
     }
 }
 

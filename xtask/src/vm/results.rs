@@ -20,7 +20,7 @@ const PAGE: &str = "docs/requirements.md";
 const BEGIN: &str = "<!-- written by cargo xtask vm --write-table -->\n";
 const END: &str = "<!-- end of the table -->\n";
 /// The audit's programs in the order of the table.
-pub const PROGRAMS: [&str; 4] = ["connect4", "connect6", "egress", "ingress"];
+pub const PROGRAMS: [&str; 5] = ["connect4", "connect6", "egress", "ingress", "exec"];
 /// The rehearsal's.
 pub const REHEARSAL: [&str; 5] =
     ["rehearse4", "rehearse6", "peer_name4", "peer_name6", "learn_cookie"];

@@ -10,10 +10,11 @@ use crate::aggregate::evidence::{Counts, Evidence, Run, Timeline};
 use crate::event::{Class, Classes, Fallback, HostIdentity, LossUnit, SourceKind, Time};
 
 /// Limitations that cost names and details, and hide nobody.
-const HIDES_NOBODY: [&str; 8] = [
+const HIDES_NOBODY: [&str; 9] = [
     "no-btf",
     "no-kernel-reads",
     "no-member",
+    "no-exec",
     "no-cgroup-names",
     "no-ptrace",
     "pid-namespace",

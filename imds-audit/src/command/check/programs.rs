@@ -61,7 +61,7 @@ pub(super) fn items(options: &Options, host: &Host, root: Option<&CgroupRoot>) -
 }
 
 fn all_loaded(tried: &LoadResults) -> bool {
-    tried.iter().all(|(_, result)| result.is_ok())
+    tried.iter().all(|(program, result)| program.is_optional() || result.is_ok())
 }
 
 fn name(program: Program) -> String {
@@ -102,8 +102,13 @@ fn kernel_reads(reads: &KernelReads, tried: &LoadResults, host: &Host) -> Item {
 fn loading(program: Program, result: Result<(), EbpfError>) -> Item {
     let Err(error) = result else { return Item::ok(name(program), "loads") };
     let Refusal { reason, verifier_log } = Refusal::of(&error);
-    let consequence = format!("the audit does not start; without it, {}", program.consequence());
-    let item = Item::lacking(name(program), Status::Missing, reason, consequence)
+    let (status, begins) = if program.is_optional() {
+        (Status::Degraded, "")
+    } else {
+        (Status::Missing, "the audit does not start; without it, ")
+    };
+    let consequence = format!("{begins}{}", program.consequence());
+    let item = Item::lacking(name(program), status, reason, consequence)
         .remedy("report it with the output of imds-audit check --json");
     Item { verifier_log, ..item }
 }

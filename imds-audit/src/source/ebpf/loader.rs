@@ -16,6 +16,7 @@ use super::{
     audit_object, btf,
     host::{CgroupRoot, Rights},
     object::{Object, ObjectError},
+    program::Hook,
     syscall::{self, Refused},
     verifier_log::Refusal,
     vmlinux::{KernelBtf, VMLINUX_BTF},
@@ -32,6 +33,8 @@ pub(super) const LOSSES: &str = "LOSSES";
 pub(super) const LOSSES_BY_PROCESS: &str = "LOSSES_BY_PROCESS";
 /// The map of processes whose snapshot was written.
 pub(super) const SNAPSHOTS: &str = "SNAPSHOTS";
+/// The map of programs that processes began.
+pub(super) const BEGUN: &str = "BEGUN";
 
 /// Something that the audit does without on this host.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
@@ -73,7 +76,7 @@ impl Default for Options {
 /// The loaded eBPF programs, with nothing attached yet.
 pub struct Loaded {
     pub(super) maps: HashMap<String, Map>,
-    programs: Vec<(Program, OwnedFd)>,
+    programs: Programs,
     /// Each keeps a program attached.
     links: Vec<OwnedFd>,
     /// What it does without.
@@ -130,7 +133,10 @@ impl Loaded {
     pub fn load(options: &Options) -> Result<Self, EbpfError> {
         let (reads, mut fallbacks) = resolve_offsets(&options.btf);
         let refused = match load_all(options, &reads) {
-            Ok((maps, programs)) => return Ok(Self::new(maps, programs, fallbacks)),
+            Ok((maps, programs, without)) => {
+                fallbacks.extend(without);
+                return Ok(Self::new(maps, programs, fallbacks));
+            }
             Err(error) => error,
         };
         // The same programs load with the reads compiled out. A refusal for any other reason is a
@@ -138,7 +144,7 @@ impl Loaded {
         if !matches!(reads, KernelReads::Offsets(_)) || !is_ban_on_reads(&refused) {
             return Err(refused);
         }
-        let Ok((maps, programs)) = load_all(options, &KernelReads::None) else {
+        let Ok((maps, programs, _)) = load_all(options, &KernelReads::None) else {
             return Err(refused);
         };
         fallbacks.push(Fallback {
@@ -149,7 +155,7 @@ impl Loaded {
         Ok(Self::new(maps, programs, fallbacks))
     }
 
-    fn new(maps: Maps, programs: Vec<(Program, OwnedFd)>, fallbacks: Vec<Fallback>) -> Self {
+    fn new(maps: Maps, programs: Programs, fallbacks: Vec<Fallback>) -> Self {
         Self { maps, programs, links: Vec::new(), fallbacks }
     }
 
@@ -168,13 +174,27 @@ impl Loaded {
                 consequence: "only processes in this part are audited: the container's own",
             });
         }
-        for (program, descriptor) in &self.programs {
-            let (_, attach) = program.kernel_types();
-            let link = syscall::link(descriptor.as_fd(), root.folder.as_fd(), attach)
-                .map_err(|error| EbpfError::Attach { program: *program, error })?;
-            self.links.push(link);
+        for (program, descriptor) in std::mem::take(&mut self.programs) {
+            let attached = match program.hook() {
+                Hook::Cgroup(hook) => syscall::link(descriptor.as_fd(), root.folder.as_fd(), hook),
+                Hook::Tracepoint(name) => syscall::raw_tracepoint(descriptor.as_fd(), name),
+            };
+            match attached {
+                Ok(link) => self.links.push(link),
+                Err(error) if program.is_optional() => {
+                    self.fallbacks.push(without(program, error.to_string()));
+                    continue;
+                }
+                Err(error) => return Err(EbpfError::Attach { program, error }),
+            }
+            self.programs.push((program, descriptor));
         }
         Ok(())
+    }
+
+    /// Returns the programs that were loaded and not left out since.
+    pub fn programs(&self) -> impl Iterator<Item = Program> {
+        self.programs.iter().map(|(program, _)| *program)
     }
 
     /// Returns a program's descriptor, to run it on a packet or to look at it.
@@ -227,18 +247,33 @@ fn refusal(error: &EbpfError) -> String {
 /// The object's maps by name.
 type Maps = HashMap<String, Map>;
 
-/// Creates the maps and loads all programs.
+/// The programs that the kernel took.
+type Programs = Vec<(Program, OwnedFd)>;
+
+/// Creates the maps and loads all programs. Returns what it does without, too.
 fn load_all(
     options: &Options,
     reads: &KernelReads,
-) -> Result<(Maps, Vec<(Program, OwnedFd)>), EbpfError> {
+) -> Result<(Maps, Programs, Vec<Fallback>), EbpfError> {
     let object = create(options, reads)?;
-    let programs: Result<_, EbpfError> = object
-        .load_each()
-        .into_iter()
-        .map(|(program, result)| Ok((program, result.map_err(|e| explain_load(program, e))?)))
-        .collect();
-    Ok((object.into_maps(), programs?))
+    let (mut programs, mut fallbacks) = (Vec::new(), Vec::new());
+    for (program, result) in object.load_each() {
+        match result.map_err(|error| explain_load(program, error)) {
+            // It would find nothing to read.
+            Ok(_) if program == Program::Exec && matches!(reads, KernelReads::None) => {}
+            Ok(descriptor) => programs.push((program, descriptor)),
+            Err(error) if program.is_optional() => {
+                fallbacks.push(without(program, Refusal::of(&error).reason));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((object.into_maps(), programs, fallbacks))
+}
+
+/// Names what it costs to be without an optional program.
+fn without(program: Program, reason: String) -> Fallback {
+    Fallback { name: "no-exec", reason, consequence: program.consequence() }
 }
 
 /// What the kernel said to each program.

@@ -1,17 +1,23 @@
 //! Reads the records of the attached eBPF programs.
 
-use std::{collections::BTreeMap, io, os::fd::AsRawFd};
+use std::{collections::BTreeMap, io, os::fd::AsRawFd, sync::Arc};
 
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya_log::EbpfLogger;
-use imds_audit_ebpf::{Loss, LossCount, LossKey, ProcessKey, SentSnapshot, SnapshotKey};
+use imds_audit_ebpf::{
+    BegunProgram, Loss, LossCount, LossKey, ProcessKey, SentSnapshot, SnapshotKey,
+};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyMutGuard};
 
 use super::{
     host::CgroupRoot,
-    loader::{EbpfError, Fallback, LOSSES, LOSSES_BY_PROCESS, Loaded, Options, RECORDS, SNAPSHOTS},
+    loader::{
+        BEGUN, EbpfError, Fallback, LOSSES, LOSSES_BY_PROCESS, Loaded, Options, Program, RECORDS,
+        SNAPSHOTS,
+    },
     loss_counters::{KernelLossDelta, Lost, Totals},
 };
+use crate::snapshot::BegunPrograms;
 
 /// A [`LossKey`] and a [`LossCount`] as they lie in the map.
 type LossKeyBytes = [u8; size_of::<LossKey>()];
@@ -19,6 +25,19 @@ type LossCountBytes = [u8; size_of::<LossCount>()];
 /// A [`SnapshotKey`] and a [`SentSnapshot`] as they lie in the map.
 type SnapshotKeyBytes = [u8; size_of::<SnapshotKey>()];
 type SentSnapshotBytes = [u8; size_of::<SentSnapshot>()];
+/// A [`BegunProgram`] as it lies in the map.
+type BegunProgramBytes = [u8; size_of::<BegunProgram>()];
+
+/// The programs that processes began, as the eBPF programs' map has them.
+#[derive(Debug)]
+struct BegunMap(HashMap<MapData, SnapshotKeyBytes, BegunProgramBytes>);
+
+impl BegunPrograms for BegunMap {
+    fn find(&self, process: ProcessKey) -> Option<BegunProgram> {
+        let key = zerocopy::transmute!(SnapshotKey::from(process));
+        self.0.get(&key, 0).ok().map(|begun| zerocopy::transmute!(begun))
+    }
+}
 
 /// The attached eBPF programs. Dropping it detaches everything.
 pub(crate) struct RingReader {
@@ -28,6 +47,7 @@ pub(crate) struct RingReader {
     losses: PerCpuArray<MapData, u64>,
     losses_by_process: HashMap<MapData, LossKeyBytes, LossCountBytes>,
     snapshots: HashMap<MapData, SnapshotKeyBytes, SentSnapshotBytes>,
+    begun: Arc<BegunMap>,
     ledger: KernelLossDelta,
     /// Keeps the eBPF programs' own log open, where it was asked for.
     log: Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>>,
@@ -52,6 +72,8 @@ impl RingReader {
         let snapshots = take_map(&mut loaded, SNAPSHOTS)?;
         let snapshots =
             HashMap::try_from(snapshots).map_err(|error| map_error(SNAPSHOTS, error))?;
+        let begun = take_map(&mut loaded, BEGUN)?;
+        let begun = HashMap::try_from(begun).map_err(|error| map_error(BEGUN, error))?;
         let log = if options.log_level == 0 { None } else { open_log(&loaded) };
         let records = register(records).map_err(EbpfError::Ring)?;
         loaded.attach(&root)?;
@@ -61,6 +83,7 @@ impl RingReader {
             losses,
             losses_by_process,
             snapshots,
+            begun: Arc::new(BegunMap(begun)),
             ledger: KernelLossDelta::default(),
             log,
         })
@@ -69,6 +92,17 @@ impl RingReader {
     /// Returns what the audit does without on this host.
     pub(crate) fn fallbacks(&self) -> &[Fallback] {
         &self.loaded.fallbacks
+    }
+
+    /// Returns the attached programs.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = Program> {
+        self.loaded.programs()
+    }
+
+    /// Returns where the programs are found that processes began, if they are kept on this host.
+    pub(crate) fn begun_programs(&self) -> Option<Arc<dyn BegunPrograms>> {
+        let is_kept = self.programs().any(|program| program == Program::Exec);
+        is_kept.then(|| Arc::clone(&self.begun) as Arc<dyn BegunPrograms>)
     }
 
     /// Waits until there are records, or lines of the eBPF programs' own log, which it passes on.

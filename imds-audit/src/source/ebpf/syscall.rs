@@ -196,6 +196,20 @@ pub(crate) fn link(
     unsafe { descriptor(bpf_cmd::BPF_LINK_CREATE, &mut attributes) }
 }
 
+/// Attaches a program to a raw tracepoint, until the descriptor is closed.
+///
+/// # Errors
+/// Returns the system's error.
+pub(crate) fn raw_tracepoint(program: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let mut attributes = empty();
+    // SAFETY: every byte pattern is a valid value of the union's members.
+    let open = unsafe { &mut attributes.raw_tracepoint };
+    open.name = name.as_ptr() as u64;
+    open.prog_fd = program.as_raw_fd() as u32;
+    // SAFETY: the attributes name a string, which outlives the call; it returns a new descriptor.
+    unsafe { descriptor(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attributes) }
+}
+
 /// Returns the kernel's numbers of the programs in effect at a cgroup: its own and its ancestors'.
 ///
 /// # Errors

@@ -124,6 +124,7 @@ fn a_limitation_of_the_host_counts_by_whether_it_can_hide_callers() {
         ("no-btf", false),
         ("no-kernel-reads", false),
         ("no-member", false),
+        ("no-exec", false),
         ("partial-cgroup", true),
         ("no-cgroup-names", false),
         ("no-ptrace", false),
