@@ -21,6 +21,7 @@ mod samples;
 mod setup;
 mod supply_chain;
 mod test;
+mod test_output;
 mod toolchain;
 mod vm;
 mod workspace;

@@ -18,6 +18,7 @@ use crate::object;
 use crate::python;
 use crate::setup;
 use crate::supply_chain;
+use crate::test_output;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
@@ -153,7 +154,7 @@ fn checks(workspace: &Workspace, toolchain: &Toolchain, object: &Path) -> Result
 fn unit_tests(workspace: &Workspace, object: &Path, filter: Option<&str>) -> Result<()> {
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--locked", "--workspace", "--exclude", END_TO_END]).args(filter);
-    command::run(cargo.env(OBJECT_VARIABLE, object))
+    test_output::run(cargo.env(OBJECT_VARIABLE, object))
 }
 
 /// Runs the end-to-end tests on the built program: as root only, and in CI always.
@@ -169,7 +170,7 @@ fn end_to_end(workspace: &Workspace, program: &Path, filter: Option<&str>) -> Re
     }
     let clients = step("set-up of the clients", || setup::test_clients(workspace))?;
     step("end-to-end tests", || {
-        command::run(with_clients(&mut cargo, program, clients).args(filter))
+        test_output::run(with_clients(&mut cargo, program, clients).args(filter))
     })
 }
 

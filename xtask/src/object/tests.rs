@@ -184,7 +184,7 @@ fn an_unknown_map_and_a_map_of_another_type_are_found() {
     recipe.maps.push(("SECRETS", LRU_HASH));
     has_fault(&recipe, "an unknown map SECRETS");
     let mut recipe = Recipe::default();
-    recipe.maps[2].1 = PER_CPU_ARRAY;
+    recipe.maps[0].1 = PER_CPU_ARRAY;
     assert_eq!(recipe.faults().len(), 2, "{:?}", recipe.faults());
 }
 

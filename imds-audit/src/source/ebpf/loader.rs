@@ -3,17 +3,18 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
 use aya::maps::Map;
-use imds_audit_ebpf::{Endpoint, MAX_ENDPOINTS, Offsets};
+use imds_audit_ebpf::Offsets;
 use zerocopy::IntoBytes;
 
 use super::{
     audit_object, btf,
+    endpoints::encode_endpoints,
     host::{CgroupRoot, Rights},
     object::{Object, ObjectError},
     program::Hook,
@@ -50,7 +51,7 @@ pub struct Fallback {
 /// What the eBPF programs are loaded with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The audited endpoints, at most [`MAX_ENDPOINTS`].
+    /// The audited endpoints, at most [`MAX_ENDPOINTS`](imds_audit_ebpf::MAX_ENDPOINTS).
     pub endpoints: Vec<SocketAddr>,
     /// The size of the ring of records in bytes; the kernel wants a power of two of pages, and
     /// it is rounded up to one.
@@ -313,49 +314,6 @@ fn create(options: &Options, reads: &KernelReads) -> Result<Object<Program>, Ebp
     Object::prepare(&object, &globals, &[(RECORDS, options.ring_bytes)]).map_err(explain_object)
 }
 
-/// The endpoints as the eBPF programs have them: those of IPv4 from the first place on, those of
-/// IPv6 from the last place back.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Endpoints {
-    places: [Endpoint; MAX_ENDPOINTS],
-    ipv4: u32,
-    ipv6: u32,
-}
-
-fn encode_endpoints(given: &[SocketAddr]) -> Result<Endpoints, EbpfError> {
-    if given.len() > MAX_ENDPOINTS {
-        return Err(EbpfError::TooManyEndpoints(given.len()));
-    }
-    // An IPv4-mapped one is the IPv4 one, as on the wire.
-    let of = |is_ipv4: bool| {
-        given
-            .iter()
-            .map(|address| (address.ip().to_canonical(), u32::from(address.port())))
-            .filter(move |(ip, _)| ip.is_ipv4() == is_ipv4)
-            .map(|(ip, port)| Endpoint { address: words(ip), port })
-    };
-    let mut endpoints = Endpoints::default();
-    for (place, endpoint) in endpoints.places.iter_mut().zip(of(true)) {
-        *place = endpoint;
-        endpoints.ipv4 += 1;
-    }
-    for (place, endpoint) in endpoints.places.iter_mut().rev().zip(of(false)) {
-        *place = endpoint;
-        endpoints.ipv6 += 1;
-    }
-    Ok(endpoints)
-}
-
-/// Returns an address as four words in memory order.
-fn words(ip: IpAddr) -> [u32; 4] {
-    let mut words = [0; 4];
-    match ip {
-        IpAddr::V4(ip) => words[0] = u32::from_ne_bytes(ip.octets()),
-        IpAddr::V6(ip) => words.as_mut_bytes().copy_from_slice(&ip.octets()),
-    }
-    words
-}
-
 fn explain_object(error: ObjectError) -> EbpfError {
     let missing = Rights::read().missing();
     if missing.is_empty() && is_denied(&error) {
@@ -406,25 +364,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv4_mapped_endpoint_is_the_ipv4_one() {
-        let plain = encode_endpoints(&["169.254.169.254:80".parse().unwrap()]).unwrap();
-        let mapped = encode_endpoints(&["[::ffff:169.254.169.254]:80".parse().unwrap()]).unwrap();
-        assert_eq!(plain, mapped);
-        assert_eq!(plain.places[0].address[0].to_ne_bytes(), [169, 254, 169, 254]);
-    }
-
-    #[test]
-    fn endpoints_of_ipv6_stand_at_the_end() {
-        let given = ["[fd00:ec2::254]:80", "10.0.0.1:80", "[fd00::1]:81", "10.0.0.2:82"]
-            .map(|address| address.parse().unwrap());
-        let Endpoints { places, ipv4, ipv6 } = encode_endpoints(&given).unwrap();
-        assert_eq!((ipv4, ipv6), (2, 2));
-        let ports = places.map(|endpoint| endpoint.port);
-        assert_eq!(ports, [80, 82, 0, 0, 0, 0, 81, 80]);
-        assert_eq!(places[7].address.as_bytes()[..4], [0xfd, 0, 0x0e, 0xc2]);
-    }
-
-    #[test]
     fn a_refusal_after_the_verifier_s_approval_is_the_compiler_s() {
         let error = io::Error::from_raw_os_error(524);
         let log = "6158: (95) exit\nprocessed 6161 insns (limit 1000000)\n".to_owned();
@@ -446,12 +385,5 @@ mod tests {
             io_error: io::Error::from_raw_os_error(libc::EACCES),
         };
         assert!(is_denied(&ObjectError::Map(map)));
-    }
-
-    #[test]
-    fn a_ninth_endpoint_is_refused() {
-        let address: SocketAddr = "10.0.0.1:80".parse().unwrap();
-        assert!(encode_endpoints(&[address; 8]).is_ok());
-        assert!(matches!(encode_endpoints(&[address; 9]), Err(EbpfError::TooManyEndpoints(9))));
     }
 }

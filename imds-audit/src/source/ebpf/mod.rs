@@ -4,6 +4,7 @@
 //! No other module uses aya.
 
 pub(crate) mod btf;
+mod endpoints;
 pub(crate) mod error;
 pub(crate) mod host;
 pub(crate) mod loader;
