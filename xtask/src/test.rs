@@ -58,7 +58,7 @@ pub fn lint(workspace: &Workspace) -> Result<()> {
     step("instructions", || instructions::check(workspace, &object))
 }
 
-/// Runs the fleet's SQL in real Spark, over the events of real clients.
+/// Runs the fleet's SQL in real Spark, over the events of real clients, and audits a real Spark.
 pub fn spark(workspace: &Workspace) -> Result<()> {
     if !command::is_root() {
         bail!("the events are those of audited hosts, which needs root: sudo -E cargo xtask spark");
@@ -73,7 +73,7 @@ pub fn spark(workspace: &Workspace) -> Result<()> {
         cargo.args(["test", "--locked", "-p", END_TO_END, "--test", "e2e"]);
         cargo.env(SPARK_VARIABLE, python);
         let cargo = with_clients(&mut cargo, &program, clients);
-        command::run(cargo.args(["spark_answers", "--", "--ignored", "--nocapture"]))
+        command::run(cargo.args(["spark", "--", "--ignored", "--nocapture"]))
     })
 }
 

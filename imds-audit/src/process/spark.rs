@@ -62,10 +62,12 @@ impl SparkPart {
     fn of(workload: &Workload, words: &[&[u8]], truncated: bool) -> Option<Self> {
         match workload {
             Workload::Module(name) => WORKERS.contains(&&**name).then_some(Self::Worker),
-            Workload::Script(path) if NOTEBOOKS.iter().any(|known| path.ends_with(known)) => {
-                Some(Self::Notebook)
-            }
-            Workload::Script(_) | Workload::Class(_) | Workload::Jar(_) | Workload::Tool(_) => {
+            // A machine runs a script too: that of the application that was submitted to it.
+            Workload::Script(path) => Self::of_machine(words, truncated).or_else(|| {
+                let is_notebook = NOTEBOOKS.iter().any(|known| path.ends_with(known));
+                is_notebook.then_some(Self::Notebook)
+            }),
+            Workload::Class(_) | Workload::Jar(_) | Workload::Tool(_) => {
                 Self::of_machine(words, truncated)
             }
             Workload::Supervisor { .. }
@@ -152,6 +154,11 @@ mod tests {
                 Some(SparkPart::Driver),
             ),
             ("java", &["java", submit, "--class", "com.x.Etl", "etl.jar"], Some(SparkPart::Driver)),
+            (
+                "java",
+                &["java", submit, "/databricks/python_shell/scripts/PythonShell.py"],
+                Some(SparkPart::Driver),
+            ),
             ("java", &["java", submit, "-v", "--deploy-mode", "cluster", "etl.jar"], None),
             ("java", &["java", submit, "--jars", "a.jar", "--deploy-mode=cluster", "x.py"], None),
             ("java", &["java", submit, "--conf", "spark.submit.deployMode=cluster", "x.py"], None),

@@ -5,6 +5,7 @@ mod faults;
 mod first_boot;
 mod page;
 mod platforms;
+mod real_spark;
 mod rights;
 mod systemd;
 mod targets;

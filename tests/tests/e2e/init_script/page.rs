@@ -100,7 +100,8 @@ fn by_duckdb(block: &str, cluster: &Cluster) {
     assert_eq!(found, expected);
 }
 
-fn text_of(value: &Value) -> String {
+/// Gives a member's text.
+pub(super) fn text_of(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
