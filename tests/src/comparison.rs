@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use imds_audit::event::{
-    Advice, Attribution, Body, Class, ConnectionEvent, Event, Origin, Outcome, Process,
+    Advice, Attribution, Body, Class, ConnectionEvent, Event, Loss, Origin, Outcome, Process,
     RequestEvent, Responsible, StopReason, UnknownReason,
 };
 use imds_audit::simulator::{Entry, Log, TokenHeader};
@@ -150,8 +150,11 @@ fn assert_complete(report: &Report, events: &[Event]) {
     let (Some(first), Some(last)) = (events.first(), events.last()) else { panic!("{report:#?}") };
     assert!(matches!(first.body, Body::Start(_)), "{first:#?}");
     let Body::Stop(stop) = &last.body else { panic!("{last:#?}") };
-    // A packet source looks for the owner of a socket afterwards, and may find it gone.
-    let losses: Vec<_> = stop.losses.iter().filter(|loss| loss.reason != "socket-owner").collect();
+    // A packet source looks for the owner of a socket afterwards, and may find it gone. A request
+    // that is `doubtful` comes from another test, whose connection was open when this audit began:
+    // of our own requests each has its event, as `join` asserts.
+    let is_ours = |loss: &&Loss| !["socket-owner", "doubtful"].contains(&&*loss.reason);
+    let losses: Vec<_> = stop.losses.iter().filter(is_ours).collect();
     assert!(losses.is_empty(), "{losses:#?}");
     assert_eq!(stop.reason, StopReason::Signal);
     let requests = events.iter().filter(|e| matches!(e.body, Body::Request(_))).count();
