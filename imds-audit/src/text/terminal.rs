@@ -19,12 +19,19 @@ pub(crate) fn escape(text: &str) -> String {
 /// Returns text as one word of a command line: escaped, and in single quotes where it holds
 /// anything that could be taken for the end of the word, for another column or for a quote.
 pub(crate) fn word(text: &str) -> String {
-    let plain =
-        |c: char| (c.is_alphanumeric() && !is_hidden(c)) || "-_./:=@%+,?&#~<>{}$*![]^…".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return escape(text);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
     }
     format!("'{}'", escape(&text.replace('\'', r"'\''")))
+}
+
+/// Returns whether a character shows as itself and needs no quotes.
+fn is_plain(character: char) -> bool {
+    const SIGNS: &[u8] = b"-_./:=@%+,?&#~<>{}$*![]^";
+    match u8::try_from(character) {
+        Ok(byte) if byte.is_ascii() => byte.is_ascii_alphanumeric() || SIGNS.contains(&byte),
+        _ => character == CUT || (character.is_alphanumeric() && !is_hidden(character)),
+    }
 }
 
 /// Returns a command line, its words separated by blanks.
