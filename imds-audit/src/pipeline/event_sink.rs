@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
-use super::{AuditResult, caller_share::CallerShares};
+use super::{audit_result::AuditResult, caller_share::CallerShares};
 use crate::{
     aggregate::window::Windows,
     event::{

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use imds_audit_ebpf::{COMM_LENGTH, Task};
 
-use super::AuditResult;
+use super::audit_result::AuditResult;
 use super::event_sink::EventSink;
 use super::interrupt::Interrupt;
 use super::losses::LossDeltas;
