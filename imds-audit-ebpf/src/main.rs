@@ -16,6 +16,7 @@ mod begun_programs;
 mod config;
 mod connect;
 mod endpoints;
+mod head_scan;
 mod kernel;
 mod lost_requests;
 mod packet;

@@ -5,24 +5,27 @@
 //! next request. A process that made a request outlives any number of processes that only
 //! connected.
 
-use std::collections::HashMap;
+mod shared_ancestors;
+mod versions;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use imds_audit_ebpf::{COMM_LENGTH, ProcessKey, Task};
 use lru::LruCache;
 
+use shared_ancestors::SharedAncestors;
+use versions::Versions;
+
 use super::segmented_lru::SegmentedLru;
 use crate::event::Attribution;
 use crate::flow::Request;
-use crate::process::{Ancestor, Process};
+use crate::process::Process;
 use crate::segment::{ConnectionId, Timestamp};
 
 /// About how many bytes the processes and their ancestors may take, those shared with the process
 /// cache included.
 pub(crate) const MAX_PROCESS_BYTES: usize = 6 << 20;
-/// The snapshots kept of one process: a new one is taken where its user or its cgroup changed.
-const MAX_VERSIONS: usize = 4;
 /// The threads whose names are remembered.
 const MAX_THREADS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 /// The processes remembered as reported without a snapshot, so that each is counted once.
@@ -85,146 +88,6 @@ impl ConnectionActors {
 /// which the cgroup is known.
 const fn owner_attribution((task, _): NamedTask) -> Attribution {
     if task.pid == 0 { Attribution::Unknown } else { Attribution::SocketOwner }
-}
-
-/// The snapshots of a process, oldest first, each with when it was taken.
-#[derive(Debug, Default)]
-struct Versions(Vec<(Timestamp, Arc<Process>)>);
-
-impl Versions {
-    /// Returns the newest snapshot that had been taken by `time`, else the oldest.
-    fn at(&self, time: Timestamp) -> Option<&Arc<Process>> {
-        let by_then = self.0.iter().rev().find(|(taken, _)| *taken <= time);
-        by_then.or(self.0.first()).map(|(_, process)| process)
-    }
-
-    /// Adds a snapshot; one that only says the same again, or less, is left out.
-    fn add(&mut self, time: Timestamp, process: Arc<Process>) {
-        match self.0.last_mut() {
-            // Without a start time the next process with this pid has the same identity.
-            Some((_, known)) if process.task.start_time != 0 && is_same_state(known, &process) => {
-                if process.procfs_match >= known.procfs_match && !is_same_process(known, &process) {
-                    *known = process;
-                }
-            }
-            Some((_, known)) if Arc::ptr_eq(known, &process) => {}
-            _ => {
-                if self.0.len() == MAX_VERSIONS {
-                    self.0.remove(0);
-                }
-                self.0.push((time, process));
-            }
-        }
-    }
-
-    /// Puts a fuller description in the place of the snapshots that it is about.
-    fn complete(&mut self, process: &Arc<Process>) {
-        for (_, known) in &mut self.0 {
-            if known.is_pending && is_same_state(known, process) {
-                *known = Arc::clone(process);
-            }
-        }
-    }
-
-    /// Returns about how many bytes they take, without the ancestors.
-    fn weight(&self) -> usize {
-        let sum: usize = self.0.iter().map(|(_, process)| process.own_weight()).sum();
-        size_of::<Self>() + sum
-    }
-
-    fn ancestors(&self) -> impl Iterator<Item = &Arc<Ancestor>> {
-        self.0.iter().flat_map(|(_, process)| &process.ancestors)
-    }
-}
-
-/// The ancestors of the processes that are kept. Processes of one parent share them, so each counts
-/// once: a script that starts a thousand programs has them a thousand times.
-#[derive(Debug, Default)]
-struct SharedAncestors {
-    /// The number of users by the ancestor's address, which stays the same while it has any.
-    users: HashMap<usize, usize>,
-    weight: usize,
-}
-
-impl SharedAncestors {
-    fn add(&mut self, versions: &Versions) {
-        for ancestor in versions.ancestors() {
-            let users = self.users.entry(Arc::as_ptr(ancestor).addr()).or_default();
-            *users += 1;
-            if *users == 1 {
-                self.weight += ancestor.weight();
-            }
-        }
-    }
-
-    fn remove(&mut self, versions: &Versions) {
-        for ancestor in versions.ancestors() {
-            let address = Arc::as_ptr(ancestor).addr();
-            let Some(users) = self.users.get_mut(&address) else { continue };
-            *users -= 1;
-            if *users == 0 {
-                self.users.remove(&address);
-                self.weight = self.weight.saturating_sub(ancestor.weight());
-            }
-        }
-    }
-}
-
-/// Returns whether a process still has the user and the cgroup that it had.
-fn is_same_state(known: &Process, process: &Process) -> bool {
-    (known.uid, known.gid, known.cgroup_id) == (process.uid, process.gid, process.cgroup_id)
-}
-
-/// Returns whether two snapshots differ by nothing but the thread that acted.
-fn is_same_process(known: &Arc<Process>, process: &Arc<Process>) -> bool {
-    if Arc::ptr_eq(known, process) {
-        return true;
-    }
-    let Process {
-        task: _,
-        thread_name: _,
-        name,
-        exe,
-        arguments,
-        uid: _,
-        gid: _,
-        user,
-        namespace_pid,
-        start_time,
-        cgroup_id: _,
-        cgroup,
-        location,
-        pod_names,
-        workload,
-        working_directory,
-        arguments_start: _,
-        role,
-        cluster,
-        ancestors,
-        responsible,
-        spark,
-        netns: _,
-        procfs_match,
-        is_pending,
-    } = &**known;
-    *is_pending == process.is_pending
-        && *procfs_match == process.procfs_match
-        && *name == process.name
-        && *exe == process.exe
-        && *arguments == process.arguments
-        && *user == process.user
-        && *namespace_pid == process.namespace_pid
-        && *start_time == process.start_time
-        && *cgroup == process.cgroup
-        && *location == process.location
-        && *pod_names == process.pod_names
-        && *workload == process.workload
-        && *working_directory == process.working_directory
-        && *role == process.role
-        && *cluster == process.cluster
-        && *responsible == process.responsible
-        && *spark == process.spark
-        && *ancestors == process.ancestors
 }
 
 impl AttributionTable {
@@ -362,7 +225,7 @@ impl AttributionTable {
 
     /// Returns about how many bytes the processes take.
     pub(crate) fn process_bytes(&self) -> usize {
-        self.processes.weight() + self.ancestors.weight
+        self.processes.weight() + self.ancestors.weight()
     }
 
     /// Returns the process that made a request, and how that is known.

@@ -195,7 +195,6 @@ fn add_arguments(arguments: Option<&Arguments>, add: &mut impl FnMut(&[u8])) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::describe;
     use crate::event;
     use crate::process::fixture;
     use crate::snapshot::SnapshotRecord;
@@ -311,10 +310,10 @@ mod tests {
         let all = all_texts(&process, &comm);
         let described = Actor { comm, process: Some(Arc::new(process)), ..actor };
         let part =
-            describe::process(Some(&described), Attribution::Writer, CLOCK, &Known::default());
+            ProcessPart::describe(Some(&described), Attribution::Writer, CLOCK, &Known::default());
         // Whatever an event shows is among what is searched.
         let mut shown = Vec::new();
-        strings(&serde_json::to_value(&part).unwrap(), &mut shown);
+        strings(&serde_json::to_value(&part.process).unwrap(), &mut shown);
         assert!(shown.len() >= 20, "{shown:?}");
         let all = String::from_utf8(all.into()).unwrap();
         let own = ["writer", "script", "2026-01-01T00:00:00.000005Z"];

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
+use super::clock::now;
 use super::record_tap::RecordTap;
 use crate::aggregate::counter_delta::CounterDelta;
 use crate::audit::auditor::Auditor;
@@ -93,7 +94,7 @@ impl PacketInput {
         mut after: impl FnMut(&mut Auditor, Timestamp),
     ) -> bool {
         let Self { source, owners, netns, open, unowned, .. } = self;
-        let drained = source.drain(most, offset, super::now, |packet| {
+        let drained = source.drain(most, offset, now, |packet| {
             let mut segment = packet.segment;
             let sends = segment.direction == Direction::Request && !segment.payload.is_empty();
             let again = open.get_mut(&segment.connection).filter(|looked| sends && !**looked);

@@ -1,5 +1,7 @@
 //! A replayed capture: packets in, events out.
 
+mod packet_counts;
+
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -7,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imds_audit_ebpf::{COMM_LENGTH, Task};
+pub(crate) use packet_counts::PacketCounts;
 
-use super::AuditResult;
+use super::audit_result::AuditResult;
 use super::event_sink::EventSink;
 use super::interrupt::Interrupt;
 use super::losses::LossDeltas;
@@ -61,25 +64,6 @@ pub(crate) enum FileEnd {
     OutputClosed,
     /// A signal asked for the end.
     Interrupted,
-}
-
-/// What became of the packets of the files.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PacketCounts {
-    /// Packets that were read.
-    pub packets: u64,
-    /// Segments to or from an endpoint.
-    pub segments: u64,
-    /// Packets of links that are not known, with the number of the last such link.
-    pub unknown_links: u64,
-    /// The number of the last link that is not known.
-    pub last_link: u32,
-    /// Parts of fragmented packets that could not be put together.
-    pub fragments: u64,
-    /// Packets that are cut within their headers.
-    pub cut: u64,
-    /// Packets whose headers contradict themselves, or are too many.
-    pub malformed: u64,
 }
 
 impl Replay {
@@ -388,33 +372,6 @@ struct Seen<'a> {
 /// Makes an auditor of packets, which carry the time of day.
 fn new_auditor() -> Auditor {
     Auditor::new(Limits::default(), Clock { offset: 0 })
-}
-
-impl PacketCounts {
-    fn refuse(&mut self, refusal: Refusal) {
-        match refusal {
-            Refusal::Cut => self.cut += 1,
-            Refusal::Fragment => self.fragments += 1,
-            Refusal::Malformed | Refusal::TooDeep => self.malformed += 1,
-            Refusal::NotIp | Refusal::NotTcp => {}
-        }
-    }
-
-    /// Returns what could not be read. Whether it was to or from an endpoint is not known.
-    fn losses(self) -> impl Iterator<Item = Loss> {
-        let counts = [
-            ("unknown-link", self.unknown_links),
-            ("fragment", self.fragments),
-            ("cut", self.cut),
-            ("malformed-packet", self.malformed),
-        ];
-        counts.into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| Loss {
-            reason: reason.into(),
-            what: LossUnit::Records,
-            count,
-            process: None,
-        })
-    }
 }
 
 #[cfg(test)]

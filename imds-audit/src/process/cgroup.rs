@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use lru::LruCache;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, readlinkat, statat};
 
+use super::bounded_read::read_to_end;
 use super::cgroup_path::CgroupLocation;
-use super::procfs::read_to_end;
 
 /// The type of a file handle in the cgroup file system (`FILEID_KERNFS` in
 /// include/linux/exportfs.h, kernel 5.5 and newer): the id is its eight bytes.

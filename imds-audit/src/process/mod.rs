@@ -8,6 +8,7 @@
 
 mod ancestors;
 mod arguments;
+mod bounded_read;
 mod cache;
 mod cgroup;
 mod cgroup_path;
@@ -21,6 +22,8 @@ mod limits;
 mod namespace_pids;
 mod pods;
 mod proc_stat;
+mod proc_status;
+mod process_folder;
 mod procfs;
 mod program_facts;
 mod responsible;

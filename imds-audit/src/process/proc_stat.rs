@@ -47,6 +47,11 @@ pub(super) fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// Reads the number of a process.
+pub(super) fn pid(text: &[u8]) -> Option<u32> {
+    number(text).and_then(|pid| u32::try_from(pid).ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

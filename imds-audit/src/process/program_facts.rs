@@ -4,7 +4,7 @@
 use super::databricks::Cluster;
 use super::executable::Executable;
 use super::limits::{MAX_COMMAND_LINE, MAX_ENVIRONMENT};
-use super::procfs::ProcessFolder;
+use super::process_folder::ProcessFolder;
 use super::script_path;
 use super::spark::{self, SparkPart};
 use super::workload::Workload;

@@ -4,7 +4,7 @@
 //! may have changed since. What settles it, in this order: the script itself where the shell has it
 //! open, the working directory, and the one of the shell above where only that has such a file.
 
-use super::procfs::ProcessFolder;
+use super::process_folder::ProcessFolder;
 
 /// The descriptors in which bash (255), and dash, BusyBox' ash and zsh (from 10 on) keep the script
 /// that they read.

@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 use imds_audit_ebpf::MAX_ANCESTORS;
 use tokio::sync::Notify;
 
-use super::procfs::{ProcessFolder, Procfs, ProcfsError};
+use super::process_folder::ProcessFolder;
+use super::procfs::{Procfs, ProcfsError};
 use super::roots::Roots;
 use super::socket_diag::{SocketDiag, SocketInfo};
 use crate::snapshot::OwnedSnapshotRecord;

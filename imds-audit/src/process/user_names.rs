@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use lru::LruCache;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 
+use super::bounded_read::read_to_end;
 use super::proc_stat::number;
-use super::procfs::{ProcessFolder, read_to_end};
+use super::process_folder::ProcessFolder;
 
 /// How far a passwd file is read; users behind that have no name.
 const MAX_PASSWD: usize = 1024 * 1024;

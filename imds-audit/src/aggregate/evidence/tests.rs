@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::aggregate::window::Windows;
-use crate::event::{Class, Origin, Outcome, StartEvent, tests::example};
+use crate::event::{Caller, Class, Origin, Outcome, StartEvent, tests::example};
 
 fn time(second: i64) -> Time {
     Time(jiff::Timestamp::from_second(second).unwrap())

@@ -1,6 +1,7 @@
+use super::versions::MAX_VERSIONS;
 use super::*;
 use crate::flow::Unreadable;
-use crate::process::fixture;
+use crate::process::{Ancestor, fixture};
 
 const CONNECTION: ConnectionId = ConnectionId(1);
 

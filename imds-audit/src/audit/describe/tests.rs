@@ -1,8 +1,11 @@
 use std::sync::Arc;
 
+use imds_audit_ebpf::Task;
+
 use super::*;
+use crate::audit::attribution::Actor;
 use crate::audit::fixture::{CLOCK, actor, ends, request};
-use crate::event::{Class, Event};
+use crate::event::{Attribution, Class, Event};
 use crate::process::fixture;
 
 #[test]
@@ -95,13 +98,13 @@ fn a_process_known_only_from_its_segment_has_its_threads_name() {
     let task = Task { pid: 7, tid: 7, start_time: 5_000, exec_id: 1 };
     let described = |task: Task| {
         let actor = Actor { task, comm: *b"worker\0\0\0\0\0\0\0\0\0\0", process: None };
-        process(Some(&actor), Attribution::Writer, CLOCK, &Known::default())
+        ProcessPart::describe(Some(&actor), Attribution::Writer, CLOCK, &Known::default()).process
     };
     let first = described(task);
     assert_eq!((first.pid, first.name.as_deref()), (Some(7), Some("worker")));
     assert_eq!(first.start_time, Some(CLOCK.time(Timestamp(5_000))));
     let other = described(Task { tid: 8, ..task });
-    assert_eq!((other.name, other.thread_name.as_deref()), (None, Some("worker")));
+    assert_eq!((other.name.as_deref(), other.thread_name.as_deref()), (None, Some("worker")));
 }
 
 #[test]
@@ -111,6 +114,7 @@ fn an_id_that_could_not_be_read_is_absent() {
     let bytes = fixture::bytes(snapshot, &[]);
     let process = Arc::new(crate::snapshot::SnapshotRecord::parse(&bytes).unwrap().process());
     let actor = Actor { process: Some(process), ..actor(&[]) };
-    let described = super::process(Some(&actor), Attribution::Writer, CLOCK, &Known::default());
+    let part = ProcessPart::describe(Some(&actor), Attribution::Writer, CLOCK, &Known::default());
+    let described = part.process;
     assert_eq!((described.uid, described.gid), (None, Some(4)));
 }

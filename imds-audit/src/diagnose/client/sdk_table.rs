@@ -8,7 +8,8 @@ mod agents;
 mod sdks;
 mod tools;
 
-use super::{SdkEntry, Support, Trigger, V1Fallback};
+use super::sdk_entry::{SdkEntry, Support, V1Fallback};
+use crate::event::Trigger;
 
 use Trigger::{NoAnswer, Refused, ServerError};
 

@@ -1,5 +1,6 @@
 use super::sdk_table::entries;
 use super::*;
+use crate::event::Trigger;
 
 fn reported(
     user_agent: Option<&str>,

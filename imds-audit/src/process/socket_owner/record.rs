@@ -10,7 +10,8 @@ use zerocopy::FromZeros;
 use super::Question;
 use crate::process::ancestors;
 use crate::process::proc_stat::Stat;
-use crate::process::procfs::{ProcessFolder, Procfs};
+use crate::process::process_folder::ProcessFolder;
+use crate::process::procfs::Procfs;
 use crate::process::socket_diag::SocketInfo;
 use crate::snapshot::OwnedSnapshotRecord;
 

@@ -9,12 +9,15 @@
 //! bounds how long a header block may be. It reads a packet from its IP header on, as a socket of
 //! the type `SOCK_DGRAM` does, whatever the link.
 
+mod builder;
+
 use std::net::{IpAddr, SocketAddr};
 
+use builder::{Builder, Label};
 use libc::{
-    BPF_A, BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ,
-    BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_LEN, BPF_LSH, BPF_MEM, BPF_MISC,
-    BPF_RET, BPF_RSH, BPF_ST, BPF_STX, BPF_SUB, BPF_TAX, BPF_TXA, BPF_W, BPF_X, sock_filter,
+    BPF_A, BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_JEQ, BPF_JGE, BPF_JMP,
+    BPF_K, BPF_LD, BPF_LDX, BPF_LEN, BPF_LSH, BPF_MISC, BPF_RET, BPF_RSH, BPF_ST, BPF_SUB, BPF_TAX,
+    BPF_TXA, BPF_W, BPF_X, sock_filter,
 };
 
 /// The longest header blocks that are searched for, in bytes, the best first. The instance metadata
@@ -58,18 +61,6 @@ const TCP_START: u32 = 1;
 const PAYLOAD: u32 = 2;
 const LEFT: u32 = 3;
 const NEXT: u32 = 4;
-
-/// A place that jumps lead to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Label(usize);
-
-/// A program in the making; jumps go forward only, as the kernel demands.
-#[derive(Default)]
-struct Builder {
-    code: Vec<sock_filter>,
-    /// The jumps to each label that has no place yet.
-    waiting: Vec<Vec<usize>>,
-}
 
 /// Makes the program for these endpoints.
 pub(crate) fn program(endpoints: &[SocketAddr], head_limit: u32) -> Vec<sock_filter> {
@@ -335,88 +326,6 @@ impl Builder {
         self.place(enough);
         self.op(BPF_ALU | BPF_SUB | BPF_X, 0);
         self.op(BPF_ST, LEFT);
-    }
-
-    fn load_beside(&mut self, what: u32) {
-        self.op(BPF_LD | BPF_W | BPF_ABS, what);
-    }
-
-    fn load_indexed(&mut self, size: u32, place: u32) {
-        self.op(BPF_LD | size | BPF_IND, place);
-    }
-
-    fn load_memory(&mut self, place: u32) {
-        self.op(BPF_LD | BPF_MEM, place);
-    }
-
-    fn load_index(&mut self, place: u32) {
-        self.op(BPF_LDX | BPF_MEM, place);
-    }
-
-    fn store_index(&mut self, place: u32) {
-        self.op(BPF_STX, place);
-    }
-
-    fn alu(&mut self, operation: u32, number: u32) {
-        self.op(BPF_ALU | operation | BPF_K, number);
-    }
-
-    fn ret(&mut self, length: u32) {
-        self.op(BPF_RET | BPF_K, length);
-    }
-
-    fn op(&mut self, code: u32, k: u32) {
-        // A code has 16 bits.
-        self.code.push(sock_filter { code: code as u16, jt: 0, jf: 0, k });
-    }
-
-    fn label(&mut self) -> Label {
-        self.waiting.push(Vec::new());
-        Label(self.waiting.len() - 1)
-    }
-
-    /// Jumps may be far: a conditional one leads over, or to, one that is not.
-    fn jump_if_equal(&mut self, number: u32, to: Label) {
-        self.op_jump(BPF_JMP | BPF_JEQ | BPF_K, number, Some(to), None);
-    }
-
-    fn jump_unless_equal(&mut self, number: u32, to: Label) {
-        self.op_jump(BPF_JMP | BPF_JEQ | BPF_K, number, None, Some(to));
-    }
-
-    fn jump_if_set(&mut self, bits: u32, to: Label) {
-        self.op_jump(BPF_JMP | BPF_JSET | BPF_K, bits, Some(to), None);
-    }
-
-    fn jump_unless_at_least(&mut self, number: u32, to: Label) {
-        self.op_jump(BPF_JMP | BPF_JGE | BPF_K, number, None, Some(to));
-    }
-
-    fn op_jump(&mut self, code: u32, k: u32, yes: Option<Label>, no: Option<Label>) {
-        // Over the jump that follows, or to it.
-        let (jt, jf) = if yes.is_some() { (0, 1) } else { (1, 0) };
-        self.code.push(sock_filter { code: code as u16, jt, jf, k });
-        if let Some(to) = yes.or(no) {
-            self.jump(to);
-        }
-    }
-
-    fn jump(&mut self, to: Label) {
-        if let Some(waiting) = self.waiting.get_mut(to.0) {
-            waiting.push(self.code.len());
-        }
-        self.op(BPF_JMP | BPF_JA, 0);
-    }
-
-    fn place(&mut self, label: Label) {
-        let here = self.code.len();
-        let waiting = self.waiting.get_mut(label.0).map(std::mem::take).unwrap_or_default();
-        for from in waiting {
-            if let Some(jump) = self.code.get_mut(from) {
-                // Forward, over what lies between.
-                jump.k = u32::try_from(here - from - 1).unwrap_or(u32::MAX);
-            }
-        }
     }
 }
 

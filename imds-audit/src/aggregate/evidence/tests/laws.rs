@@ -10,7 +10,7 @@ use crate::aggregate::evidence::*;
 use crate::aggregate::readiness::{CallerReport, Question, Report};
 use crate::aggregate::window::Windows;
 use crate::event::{
-    Advice, Cause, Class, Classes, Loss, LossEvent, LossUnit, Origin, Outcome, Resource,
+    Advice, Caller, Cause, Class, Classes, Loss, LossEvent, LossUnit, Origin, Outcome, Resource,
     tests::example,
 };
 use crate::property::costly;

@@ -1,7 +1,7 @@
 //! Agents, daemons and programs other than SDKs.
 
 use super::{ON_EVERYTHING, PLAIN};
-use crate::diagnose::client::{SdkEntry, Support, Switch, Update, V1Fallback};
+use crate::diagnose::client::sdk_entry::{SdkEntry, Support, Switch, Update, V1Fallback};
 
 /// The agents and programs.
 pub(super) const AGENTS: [SdkEntry; 24] = [

@@ -1,7 +1,7 @@
 //! The AWS SDKs and the AWS CLI.
 
 use super::{ON_EVERYTHING, ON_SILENCE_AND_REFUSAL, PLAIN};
-use crate::diagnose::client::{SdkEntry, Support, Switch, Update, V1Fallback};
+use crate::diagnose::client::sdk_entry::{SdkEntry, Support, Switch, Update, V1Fallback};
 
 const fn environment(since: &'static str) -> Option<Switch> {
     Some(Switch { setting: None, since: Some(since), property: None })

@@ -1,7 +1,7 @@
 //! Command-line tools, shells and HTTP libraries, which send what their caller says.
 
 use super::PLAIN;
-use crate::diagnose::client::{SdkEntry, V1Fallback};
+use crate::diagnose::client::sdk_entry::{SdkEntry, V1Fallback};
 
 /// Run against a simulated service in tests/tests/e2e/{clients,diagnosis,sdks}.rs, but for the
 /// shells other than bash, BusyBox, Go's, Java's and Rust's ureq.

@@ -1,4 +1,5 @@
 use etherparse::PacketBuilder;
+use libc::{BPF_IND, BPF_JA, BPF_JSET, BPF_MEM, BPF_STX};
 
 use super::*;
 

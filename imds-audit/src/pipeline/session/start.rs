@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::{Session, fallbacks, host_network::host_netns, input::Input};
+use super::Session;
 use crate::{
     event::{Body, Event, Fallback, StartEvent},
+    pipeline::{fallbacks, host_network::host_netns, input::Input},
     process::{Procfs, Roots},
     segment::Timestamp,
     source::ebpf::{
