@@ -1,11 +1,15 @@
 //! Events of a run, read back as the program's own types.
 
 use std::ops::Deref;
+use std::path::Path;
 
 use imds_audit::event::{
-    Body, ConnectionEvent, Event, Loss, RequestEvent, StartEvent, StopEvent, TallyEvent,
+    Body, ConnectionEvent, Event, Loss, RehearsalEvent, RequestEvent, StartEvent, StopEvent,
+    TallyEvent,
 };
 use serde_json::Value;
+
+use super::wait::written_so_far;
 
 /// The events of a run, in the order of their lines.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +43,11 @@ impl Events {
             event
         };
         Self(values(output).into_iter().map(typed).collect())
+    }
+
+    /// Reads the events in a file so far; there are none in one that is not there.
+    pub fn read_file(path: &Path) -> Self {
+        Self::read(&written_so_far(path))
     }
 
     /// Keeps the events of callers in a network namespace.
@@ -80,6 +89,22 @@ impl Events {
         *stop.clone()
     }
 
+    /// Returns the result of a rehearsal, if there is one.
+    pub fn rehearsal(&self) -> Option<RehearsalEvent> {
+        let kind = |body| if let Body::Rehearsal(event) = body { Some(*event) } else { None };
+        self.select(kind).into_iter().next()
+    }
+
+    /// Returns the names of the events' kinds, in order.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        self.iter().map(|event| kind(&event.body)).collect()
+    }
+
+    /// Counts the events of a kind.
+    pub fn count(&self, name: &str) -> usize {
+        self.iter().filter(|event| kind(&event.body) == name).count()
+    }
+
     fn select<T>(&self, kind: impl Fn(Body) -> Option<T>) -> Vec<T> {
         self.iter().filter_map(|event| kind(event.body.clone())).collect()
     }
@@ -93,6 +118,20 @@ fn is_in(body: &Body, namespace: u64) -> bool {
         _ => return false,
     };
     network.netns.map(u64::from) == Some(namespace)
+}
+
+/// Returns the name of an event's kind, as its line carries it.
+const fn kind(body: &Body) -> &'static str {
+    match body {
+        Body::Request(_) => "request",
+        Body::Connection(_) => "connection",
+        Body::Loss(_) => "loss",
+        Body::Start(_) => "start",
+        Body::Stop(_) => "stop",
+        Body::Tally(_) => "tally",
+        Body::Rehearsal(_) => "rehearsal",
+        Body::Other => "unknown",
+    }
 }
 
 /// Gives the kinds of events, in order.
