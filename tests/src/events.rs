@@ -36,13 +36,13 @@ impl Events {
     /// Reads the lines of an output as the program's own reader does. Panics if an event that is
     /// written again differs from its line.
     pub fn read(output: &str) -> Self {
-        let typed = |value: Value| {
-            let event: Event = serde_json::from_value(value.clone())
-                .unwrap_or_else(|error| panic!("{error}: {value:#}"));
-            assert_eq!(serde_json::to_value(&event).unwrap(), value, "read and written again");
-            event
-        };
         Self(values(output).into_iter().map(typed).collect())
+    }
+
+    /// As [`Events::read`], of an output whose writing broke off at times: half a line is no event.
+    pub fn read_whole_lines(output: &str) -> Self {
+        let values = whole_lines(output).filter_map(|line| serde_json::from_str(line).ok());
+        Self(values.map(typed).collect())
     }
 
     /// Reads the events in a file so far; there are none in one that is not there.
@@ -101,13 +101,21 @@ impl Events {
     }
 
     /// Counts the events of a kind.
-    pub fn count(&self, name: &str) -> usize {
-        self.iter().filter(|event| kind(&event.body) == name).count()
+    pub fn count(&self, name: &str) -> u64 {
+        self.iter().filter(|event| kind(&event.body) == name).count() as u64
     }
 
     fn select<T>(&self, kind: impl Fn(Body) -> Option<T>) -> Vec<T> {
         self.iter().filter_map(|event| kind(event.body.clone())).collect()
     }
+}
+
+/// Reads an event. Panics if it is another when it is written again.
+fn typed(value: Value) -> Event {
+    let event: Event =
+        serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error}: {value:#}"));
+    assert_eq!(serde_json::to_value(&event).unwrap(), value, "read and written again");
+    event
 }
 
 /// Tells whether an event is of a caller in a network namespace.

@@ -87,7 +87,7 @@ impl Rehearsal {
     }
 
     /// Waits until so many requests were seen.
-    pub fn wait_for_requests(&self, count: usize) {
+    pub fn wait_for_requests(&self, count: u64) {
         let seen = until(|| (self.events().count("request") >= count).then_some(()));
         assert!(seen.is_some(), "{} of {count} requests were seen", self.events().count("request"));
     }
