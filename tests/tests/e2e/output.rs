@@ -201,12 +201,11 @@ fn a_reader_that_goes_away_ends_the_audit_without_an_error() {
 
 #[test]
 fn a_full_disk_does_not_end_the_audit_and_is_told() {
-    let Some(scene) = TestBed::new() else { return };
-    let Some(mut audit) = Guarded::start(&["--format", "json", "--output", "/dev/full"]) else {
-        return;
-    };
+    let Some((scene, address)) = TestBed::alone("json", &[]) else { return };
+    let arguments = ["--format", "json", "--output", "/dev/full", "--endpoint", &address];
+    let Some(mut audit) = Guarded::start(&arguments) else { return };
     audit.wait_until_attached(&scene.audit.typed_events().start());
-    ask(&scene, SERVICE, &[GET_V1]);
+    ask(&scene, &address, &[GET_V1]);
     scene.wait_for_events(1);
     assert!(audit.0.try_wait().unwrap().is_none(), "it ended");
     kill_process(Pid::from_child(&audit.0), Signal::TERM).unwrap();
