@@ -36,7 +36,10 @@ impl Events {
     /// Reads the lines of an output as the program's own reader does. Panics if an event that is
     /// written again differs from its line.
     pub fn read(output: &str) -> Self {
-        Self(values(output).into_iter().map(typed).collect())
+        let parse = |line: &str| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON, {error}: {line}"))
+        };
+        Self(whole_lines(output).map(parse).map(typed).collect())
     }
 
     /// As [`Events::read`], of an output whose writing broke off at times: half a line is no event.
@@ -142,25 +145,7 @@ const fn kind(body: &Body) -> &'static str {
     }
 }
 
-/// Gives the kinds of events, in order.
-pub fn kinds(events: &[Value]) -> Vec<&str> {
-    events.iter().map(|event| event["kind"].as_str().unwrap()).collect()
-}
-
 /// Gives the lines of a file that may be being written to.
 pub(crate) fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))
-}
-
-/// Reads the events that are the lines of a text.
-pub(crate) fn values(text: &str) -> Vec<Value> {
-    let parse = |line: &str| {
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON, {error}: {line}"))
-    };
-    whole_lines(text).map(parse).collect()
-}
-
-/// Gives a text within an event; a dash where there is none.
-pub fn text<'a>(event: &'a Value, pointer: &str) -> &'a str {
-    event.pointer(pointer).and_then(Value::as_str).unwrap_or("-")
 }
