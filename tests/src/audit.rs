@@ -6,11 +6,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use imds_audit::event::{ConnectionEvent, Loss, RequestEvent, StartEvent, StopEvent};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use super::audit_slots::AuditSlot;
-use super::events::{Events, values, whole_lines};
+use super::events::{Events, whole_lines};
 use super::prerequisites::program;
 use super::wait::{until, until_exit, written_so_far};
 
@@ -59,11 +58,6 @@ impl Report {
     /// Gives the exit code.
     pub fn code(&self) -> Option<i32> {
         self.status.code()
-    }
-
-    /// Reads the events that are the output's lines.
-    pub fn events(&self) -> Vec<Value> {
-        values(&self.output)
     }
 
     /// Reads the events as the program's own reader does; writing them again must give the same.
@@ -145,14 +139,9 @@ impl Audit {
         &self.output
     }
 
-    /// Reads the events that it wrote so far.
-    pub fn events(&self) -> Vec<Value> {
-        values(&written_so_far(&self.output))
-    }
-
     /// Reads the events that it wrote so far, as the program's own reader does.
     pub fn typed_events(&self) -> Events {
-        Events::read(&written_so_far(&self.output))
+        Events::read_file(&self.output)
     }
 
     /// Returns the requests that it reported so far.

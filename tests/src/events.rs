@@ -1,11 +1,15 @@
 //! Events of a run, read back as the program's own types.
 
 use std::ops::Deref;
+use std::path::Path;
 
 use imds_audit::event::{
-    Body, ConnectionEvent, Event, Loss, RequestEvent, StartEvent, StopEvent, TallyEvent,
+    Body, ConnectionEvent, Event, Loss, RehearsalEvent, RequestEvent, StartEvent, StopEvent,
+    TallyEvent,
 };
 use serde_json::Value;
+
+use super::wait::written_so_far;
 
 /// The events of a run, in the order of their lines.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,13 +36,21 @@ impl Events {
     /// Reads the lines of an output as the program's own reader does. Panics if an event that is
     /// written again differs from its line.
     pub fn read(output: &str) -> Self {
-        let typed = |value: Value| {
-            let event: Event = serde_json::from_value(value.clone())
-                .unwrap_or_else(|error| panic!("{error}: {value:#}"));
-            assert_eq!(serde_json::to_value(&event).unwrap(), value, "read and written again");
-            event
+        let parse = |line: &str| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON, {error}: {line}"))
         };
-        Self(values(output).into_iter().map(typed).collect())
+        Self(whole_lines(output).map(parse).map(typed).collect())
+    }
+
+    /// As [`Events::read`], of an output whose writing broke off at times: half a line is no event.
+    pub fn read_whole_lines(output: &str) -> Self {
+        let values = whole_lines(output).filter_map(|line| serde_json::from_str(line).ok());
+        Self(values.map(typed).collect())
+    }
+
+    /// Reads the events in a file so far; there are none in one that is not there.
+    pub fn read_file(path: &Path) -> Self {
+        Self::read(&written_so_far(path))
     }
 
     /// Keeps the events of callers in a network namespace.
@@ -80,9 +92,33 @@ impl Events {
         *stop.clone()
     }
 
+    /// Returns the result of a rehearsal, if there is one.
+    pub fn rehearsal(&self) -> Option<RehearsalEvent> {
+        let kind = |body| if let Body::Rehearsal(event) = body { Some(*event) } else { None };
+        self.select(kind).into_iter().next()
+    }
+
+    /// Returns the names of the events' kinds, in order.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        self.iter().map(|event| kind(&event.body)).collect()
+    }
+
+    /// Counts the events of a kind.
+    pub fn count(&self, name: &str) -> u64 {
+        self.iter().filter(|event| kind(&event.body) == name).count() as u64
+    }
+
     fn select<T>(&self, kind: impl Fn(Body) -> Option<T>) -> Vec<T> {
         self.iter().filter_map(|event| kind(event.body.clone())).collect()
     }
+}
+
+/// Reads an event. Panics if it is another when it is written again.
+fn typed(value: Value) -> Event {
+    let event: Event =
+        serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error}: {value:#}"));
+    assert_eq!(serde_json::to_value(&event).unwrap(), value, "read and written again");
+    event
 }
 
 /// Tells whether an event is of a caller in a network namespace.
@@ -95,25 +131,21 @@ fn is_in(body: &Body, namespace: u64) -> bool {
     network.netns.map(u64::from) == Some(namespace)
 }
 
-/// Gives the kinds of events, in order.
-pub fn kinds(events: &[Value]) -> Vec<&str> {
-    events.iter().map(|event| event["kind"].as_str().unwrap()).collect()
+/// Returns the name of an event's kind, as its line carries it.
+const fn kind(body: &Body) -> &'static str {
+    match body {
+        Body::Request(_) => "request",
+        Body::Connection(_) => "connection",
+        Body::Loss(_) => "loss",
+        Body::Start(_) => "start",
+        Body::Stop(_) => "stop",
+        Body::Tally(_) => "tally",
+        Body::Rehearsal(_) => "rehearsal",
+        Body::Other => "unknown",
+    }
 }
 
 /// Gives the lines of a file that may be being written to.
 pub(crate) fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))
-}
-
-/// Reads the events that are the lines of a text.
-pub(crate) fn values(text: &str) -> Vec<Value> {
-    let parse = |line: &str| {
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON, {error}: {line}"))
-    };
-    whole_lines(text).map(parse).collect()
-}
-
-/// Gives a text within an event; a dash where there is none.
-pub fn text<'a>(event: &'a Value, pointer: &str) -> &'a str {
-    event.pointer(pointer).and_then(Value::as_str).unwrap_or("-")
 }

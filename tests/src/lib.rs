@@ -59,7 +59,7 @@ pub use caller::{Caller, Running, become_user};
 pub use capturing::Capturing;
 pub use cgroup::Cgroup;
 pub use comparison::{Comparison, Exchange};
-pub use events::{Events, kinds, text};
+pub use events::Events;
 pub use hanging_fs::HangingFs;
 pub use loopback::{ConnectionPair, Listener};
 pub use memory::{Region, regions};

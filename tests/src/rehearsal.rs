@@ -5,13 +5,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
+use imds_audit::event::{Body, RehearsalEvent};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use super::audit_slots::AuditSlot;
 use super::bpf::{self, Kind};
 use super::caller::{Caller, Running};
+use super::events::Events;
 use super::prerequisites::program;
 use super::test_network::TestNetwork;
 use super::wait::until;
@@ -35,9 +36,7 @@ pub struct Rehearsed {
     /// What they wrote to the standard error.
     pub stderr: String,
     /// The events.
-    pub events: Vec<Value>,
-    /// The result, which is the last event but one.
-    pub result: Value,
+    pub events: Events,
     /// The file of events.
     pub output: PathBuf,
     _folder: TempDir,
@@ -83,8 +82,14 @@ impl Rehearsal {
     }
 
     /// Reads the events that were written so far.
-    pub fn events(&self) -> Vec<Value> {
-        events(&fs::read_to_string(&self.output).unwrap_or_default())
+    pub fn events(&self) -> Events {
+        Events::read_file(&self.output)
+    }
+
+    /// Waits until so many requests were seen.
+    pub fn wait_for_requests(&self, count: u64) {
+        let seen = until(|| (self.events().count("request") >= count).then_some(()));
+        assert!(seen.is_some(), "{} of {count} requests were seen", self.events().count("request"));
     }
 
     /// Waits until this many programs of the rehearsal's are attached, beside the audit's four.
@@ -135,14 +140,11 @@ impl Rehearsal {
     fn wait_by(self, wait: impl FnOnce(Running) -> Caller) -> Rehearsed {
         let Self { running, output, folder, _slot } = self;
         let caller = wait(running);
-        let events = events(&fs::read_to_string(&output).unwrap_or_default());
-        let result = events.iter().find(|event| event["kind"] == "rehearsal");
         Rehearsed {
             status: caller.status,
             stdout: caller.stdout,
             stderr: caller.stderr,
-            result: result.cloned().unwrap_or_default(),
-            events,
+            events: Events::read_file(&output),
             output,
             _folder: folder,
         }
@@ -150,24 +152,37 @@ impl Rehearsal {
 }
 
 impl Rehearsed {
+    /// Returns the result. Panics if there is none.
+    pub fn result(&self) -> RehearsalEvent {
+        self.events.rehearsal().unwrap_or_else(|| panic!("no result: {self:#?}"))
+    }
+
+    /// Returns the result as it stands on the standard error. Panics if there is none.
+    pub fn reported(&self) -> RehearsalEvent {
+        let lines = self.stderr.split_inclusive('\n').filter(|line| line.starts_with('{'));
+        let events = Events::read(&lines.collect::<String>());
+        assert!(events.iter().all(|event| event.origin.rehearsal), "{events:#?}");
+        events.rehearsal().unwrap_or_else(|| panic!("no result: {self:#?}"))
+    }
+
     /// Gives the verdict on each caller.
-    pub fn verdicts(&self) -> Vec<&str> {
-        let callers = self.result["callers"].as_array();
-        callers.into_iter().flatten().filter_map(|caller| caller["verdict"].as_str()).collect()
+    pub fn verdicts(&self) -> Vec<&'static str> {
+        let callers = self.events.rehearsal().map(|result| result.callers);
+        callers.into_iter().flatten().map(|caller| caller.verdict.name()).collect()
     }
 
     /// Gives class, status and path of each request that was seen, in order.
-    pub fn seen(&self) -> Vec<(&str, u64, &str)> {
-        let requests = self.events.iter().filter(|event| event["kind"] == "request");
-        requests
-            .map(|event| {
-                (
-                    event["imds"]["class"].as_str().unwrap(),
-                    event["http"]["status"].as_u64().unwrap_or(0),
-                    event["http"]["path"].as_str().unwrap_or_default(),
-                )
-            })
-            .collect()
+    pub fn seen(&self) -> Vec<(&'static str, u16, &str)> {
+        let seen = self.events.iter().filter_map(|event| {
+            let Body::Request(request) = &event.body else { return None };
+            let http = request.http.as_ref();
+            Some((
+                request.imds.class.name(),
+                http.and_then(|http| http.status).unwrap_or(0),
+                http.map_or("", |http| http.path.as_str()),
+            ))
+        });
+        seen.collect()
     }
 }
 
@@ -185,8 +200,4 @@ impl Rehearsal {
         bpf::wait_until_gone(&objects);
         rehearsed
     }
-}
-
-fn events(text: &str) -> Vec<Value> {
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

@@ -14,7 +14,6 @@ use std::sync::Mutex;
 use imds_audit::event::RequestEvent;
 use imds_audit::simulator::{HttpTokens, Network, SERVICE_V4, Topology};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use serde_json::Value;
 
 use super::audit::{Audit, Report, Setup};
 use super::caller::{Caller, Running};
@@ -176,14 +175,7 @@ impl TestBed {
         enter(command, &self.network);
     }
 
-    /// Gives the events of this network so far, without those of others on the host.
-    pub fn events(&self) -> Vec<Value> {
-        let mut events = self.audit.events();
-        events.retain(|event| is_of(event, self.network.client_inode()));
-        events
-    }
-
-    /// Returns the events of this network so far, as the program's own reader reads them.
+    /// Returns the events of this network so far, without those of others on the host.
     pub fn typed_events(&self) -> Events {
         let mut events = self.audit.typed_events();
         events.retain_namespace(self.network.client_inode());
@@ -207,8 +199,8 @@ impl TestBed {
 
     /// Waits until the program has written so many events of this network.
     pub fn wait_for_events(&self, count: usize) {
-        let seen = until(|| (self.events().len() >= count).then_some(()));
-        assert!(seen.is_some(), "{} of {count} events came", self.events().len());
+        let seen = until(|| (self.typed_events().len() >= count).then_some(()));
+        assert!(seen.is_some(), "{} of {count} events came", self.typed_events().len());
     }
 
     /// Ends the audit, and compares what it reported with what the service was asked, each
@@ -283,9 +275,4 @@ fn enter(command: &mut Command, network: &Network) {
             Ok(move_into_link_name_space(namespace.as_fd(), kind)?)
         });
     }
-}
-
-/// Says whether an event is of a network namespace.
-fn is_of(event: &Value, namespace: u64) -> bool {
-    event["network"]["netns"].as_u64() == Some(namespace)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use imds_audit_tests::{TestBed, program, root, until, until_exit};
+use imds_audit::event::{Body, Class};
+use imds_audit_tests::{Events, TestBed, program, root, until, until_exit, written_so_far};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{CLIENT, GET_V1, GET_V2, PUT};
@@ -170,10 +170,8 @@ fn get(address: SocketAddr, path: &str) -> String {
 }
 
 /// Returns the events in a file; half a line is none.
-fn events(path: &Path) -> Vec<Value> {
-    let Ok(file) = fs::File::open(path) else { return Vec::new() };
-    let lines = BufReader::new(file).lines();
-    lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect()
+fn events(path: &Path) -> Events {
+    Events::read_whole_lines(&written_so_far(path))
 }
 
 /// Unpacks a compressed file; one that is just being made is none yet.
@@ -197,8 +195,8 @@ fn ask(scene: &TestBed, address: &str, count: usize) {
 fn line_length(scene: &TestBed, address: &str) -> usize {
     ask(scene, address, 1);
     scene.wait_for_events(1);
-    let event = scene.events().remove(0);
-    serde_json::to_string(&event).unwrap().len().next_multiple_of(256)
+    let event = &scene.typed_events()[0];
+    serde_json::to_string(event).unwrap().len().next_multiple_of(256)
 }
 
 /// Asks sixty times, over rotations that a reader follows by `poll`, and ends the agent. Returns its
@@ -220,19 +218,13 @@ fn ask_over_rotations(
 
 /// Asserts that a reader has each line of [`ask_over_rotations`].
 fn assert_read_whole(read: Vec<u8>) {
-    let text = String::from_utf8(read).unwrap();
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((count(&lines, "request"), count(&lines, "stop")), (60, 1));
-}
-
-fn count(events: &[Value], kind: &str) -> u64 {
-    events.iter().filter(|event| event["kind"] == kind).count() as u64
+    let events = Events::read(&String::from_utf8(read).unwrap());
+    assert_eq!((events.count("request"), events.count("stop")), (60, 1));
 }
 
 /// The sum of requests in `tally` events.
-fn tallied(events: &[Value]) -> u64 {
-    let tallies = events.iter().filter(|event| event["kind"] == "tally");
-    tallies.map(|tally| tally["totals"]["requests"].as_u64().unwrap()).sum()
+fn tallied(events: &Events) -> u64 {
+    events.tallies().iter().map(|tally| tally.totals.requests).sum()
 }
 
 #[test]
@@ -247,13 +239,12 @@ fn the_agent_writes_what_is_not_v2_and_tallies_everything() {
     let (code, folder) = agent.stop();
     assert_eq!(code, Some(0));
     let events = events(&folder.path().join("log/events.jsonl"));
-    let kinds: Vec<_> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["start", "request", "tally", "stop"]);
-    assert_eq!(events[1]["imds"]["class"], "v1");
-    assert_eq!((tallied(&events), events[2]["last"].as_bool()), (3, Some(true)));
-    assert!(events.iter().all(|event| event["labels"]["cluster"] == "blue"), "{events:#?}");
-    assert_eq!(events[2]["from"], events[0]["time"]);
-    assert_eq!(events[2]["to"], events[3]["time"]);
+    assert_eq!(events.kinds(), ["start", "request", "tally", "stop"]);
+    assert_eq!(events.requests()[0].imds.class, Class::V1);
+    let tally = &events.tallies()[0];
+    assert_eq!((tally.totals.requests, tally.last), (3, true));
+    assert!(events.iter().all(|event| event.origin.labels["cluster"] == "blue"), "{events:#?}");
+    assert_eq!((tally.from, tally.to), (events.start().time, events.stop().time));
 }
 
 #[test]
@@ -279,10 +270,10 @@ fn a_reload_takes_labels_and_outputs_and_an_invalid_one_changes_nothing() {
     assert_eq!(code, Some(0));
     let (one, two) = (folder.path().join("one.jsonl"), folder.path().join("two.jsonl"));
     let (one, two) = (events(&one), events(&two));
-    assert_eq!((count(&one, "request"), count(&two, "request")), (2, 1));
-    assert_eq!((count(&one, "start"), count(&two, "stop"), tallied(&two)), (1, 1, 3));
-    assert!(one.iter().all(|event| event["labels"].is_null()));
-    assert!(two.iter().all(|event| event["labels"]["colour"] == "red"), "{two:#?}");
+    assert_eq!((one.count("request"), two.count("request")), (2, 1));
+    assert_eq!((one.count("start"), two.count("stop"), tallied(&two)), (1, 1, 3));
+    assert!(one.iter().all(|event| event.origin.labels.is_empty()));
+    assert!(two.iter().all(|event| event.origin.labels["colour"] == "red"), "{two:#?}");
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn stuck(arguments: &[&str]) -> Option<(TestBed, String, Guarded)> {
     let (scene, address) = TestBed::alone("json", &[])?;
     let arguments = [&["--format", "json", "--endpoint", &address], arguments].concat();
     let audit = Guarded::start(&arguments)?;
-    audit.wait_until_attached(&scene.audit.events()[0]);
+    audit.wait_until_attached(&scene.audit.typed_events().start());
     Some((scene, address, audit))
 }
 
@@ -114,7 +114,7 @@ fn the_reader_of_a_named_pipe_that_goes_away_ends_the_audit_without_an_error() {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut reader = File::from(rustix::fs::open(&pipe, flags, Mode::empty()).unwrap());
     let mut audit = Guarded::start(&arguments).unwrap();
-    audit.wait_until_attached(&scene.audit.events()[0]);
+    audit.wait_until_attached(&scene.audit.typed_events().start());
     let mut first = [0; 11];
     assert!(until(|| reader.read_exact(&mut first).ok()).is_some());
     assert_eq!(&first, b"{\"schema\":1");

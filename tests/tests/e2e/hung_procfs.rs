@@ -26,7 +26,7 @@ fn a_root_folder_that_never_answers_holds_up_nothing() {
     let steps = [&["root", root.to_str().unwrap()], &request[..]].concat();
     let trapped = scene.start(CLIENT, &steps);
     let walked_in = until(|| (trap.victims() > 0).then_some(()));
-    assert!(walked_in.is_some(), "{trap:?} {:#?}", scene.events());
+    assert!(walked_in.is_some(), "{trap:?} {:#?}", scene.typed_events());
     // The program looks for the user's name there, gets no answer, and goes on.
     scene.wait_for_events(1);
     let other = scene.start(CLIENT, &request);

@@ -15,8 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use imds_audit::simulator::Topology;
-use imds_audit_tests::{Disk, Node, NodeSetup, TestNetwork, program, root, skip, until};
-use serde_json::Value;
+use imds_audit_tests::{Disk, Events, Node, NodeSetup, TestNetwork, program, root, skip, until};
 use tempfile::TempDir;
 
 /// The volume, and everything of the node.
@@ -90,16 +89,16 @@ impl Cluster {
         self.volume.path().join(format!("events/cluster={CLUSTER}/host=10.20.30.40"))
     }
 
-    /// Gives the events that came to the volume, of a kind.
-    fn events(&self, kind: &str) -> Vec<Value> {
+    /// Gives the events that came to the volume.
+    fn events(&self) -> Events {
         let mut found = Vec::new();
         walk(&self.volume.path().join("events"), &mut found);
-        let lines = found.iter().flat_map(|path| {
+        let texts = found.iter().map(|path| {
             let text = fs::read_to_string(path).unwrap_or_default();
             assert!(text.is_empty() || text.ends_with('\n'), "half a line in {}", path.display());
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+            text
         });
-        lines.filter(|event| event["kind"] == kind).collect()
+        Events::read(&texts.collect::<String>())
     }
 
     /// Runs the program's report over the volume.

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 
 use aho_corasick::AhoCorasick;
+use imds_audit::event::RequestEvent;
 use imds_audit_tests::{Audit, Region, assert_absent, program, public_copy, regions, root, until};
 
 use super::{CLIENT, GET_V1, SERVICE, secrets};
@@ -18,8 +19,8 @@ fn no_secret_is_left_in_the_memory_that_a_core_dump_would_show() {
     let needles = secrets::plant(&scene);
     // Records come in order: when this one is reported, those before it are done with.
     let last = scene.run_well(CLIENT, &["connect", SERVICE, "send", GET_V1, "receive"]);
-    let is_last = |event: &serde_json::Value| event["process"]["pid"] == last.pid;
-    assert!(until(|| scene.audit.events().iter().any(is_last).then_some(())).is_some());
+    let is_last = |request: &RequestEvent| request.process.pid == Some(last.pid);
+    assert!(until(|| scene.audit.requests().iter().any(is_last).then_some(())).is_some());
 
     // Looks for the secrets as they are; the assertion at the end looks for every form.
     let search = AhoCorasick::new(needles.iter().map(|needle| &needle.secret)).unwrap();

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use imds_audit_tests::{Report, TestBed, is_asleep, kinds, program, root, until, until_exit};
+use imds_audit::event::{Class, LossUnit, Outcome, StartEvent, StopReason};
+use imds_audit_tests::{Events, Report, TestBed, is_asleep, program, root, until, until_exit};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
 
 use super::{CLIENT, GET_V1, GET_V2, PUT, SERVICE};
 
@@ -32,8 +32,8 @@ impl Guarded {
     }
 
     /// Waits until as many programs are attached as another audit has.
-    pub(super) fn wait_until_attached(&self, other: &Value) {
-        let programs = other["programs"].as_array().unwrap().len();
+    pub(super) fn wait_until_attached(&self, other: &StartEvent) {
+        let programs = other.programs.len();
         let folder = format!("/proc/{}/fd", self.0.id());
         let attached = || {
             let links = fs::read_dir(&folder).unwrap().filter_map(|file| {
@@ -70,13 +70,12 @@ pub(super) fn ask(scene: &TestBed, address: &str, requests: &[&str]) {
 fn only_v1_writes_v1_alone_and_counts_all() {
     let Some((scene, address)) = TestBed::alone("json", &["--only", "v1"]) else { return };
     ask(&scene, &address, &[PUT, GET_V2, GET_V1, GET_V2]);
-    let events = stop(scene).events();
-    assert_eq!(kinds(&events), ["start", "request", "stop"]);
-    assert_eq!(events[1]["imds"]["class"], "v1");
-    let classes = json!({
-        "v1": { "served": 1 }, "v2": { "served": 2 }, "v2-token": { "served": 1 }
-    });
-    assert_eq!(events[2]["totals"]["classes"], classes);
+    let events = stop(scene).typed_events();
+    assert_eq!(events.kinds(), ["start", "request", "stop"]);
+    assert_eq!(events.requests()[0].imds.class, Class::V1);
+    let served = [(Class::V1, 1), (Class::V2, 2), (Class::V2Token, 1)];
+    let classes = served.map(|(class, count)| (class, [(Outcome::Served, count)].into()));
+    assert_eq!(events.stop().totals.classes, classes.into());
 }
 
 #[test]
@@ -85,7 +84,7 @@ fn fail_on_v1_fails_after_v1() {
     ask(&scene, &address, &[PUT, GET_V1]);
     let report = stop(scene);
     assert_eq!(report.code(), Some(3), "{report:#?}");
-    assert_eq!(kinds(&report.events()), ["start", "request", "request", "stop"]);
+    assert_eq!(report.typed_events().kinds(), ["start", "request", "request", "stop"]);
 }
 
 #[test]
@@ -103,10 +102,10 @@ fn another_endpoint_is_audited_in_place_of_the_default_ones() {
     let Some((scene, address)) = TestBed::alone("json", &[]) else { return };
     ask(&scene, SERVICE, &[GET_V1]);
     ask(&scene, &address, &[GET_V1]);
-    let events = stop(scene).events();
-    assert_eq!(kinds(&events), ["start", "request", "stop"]);
-    assert_eq!(events[0]["endpoints"], json!([address]));
-    assert_eq!(events[1]["imds"]["endpoint"], json!(address));
+    let events = stop(scene).typed_events();
+    assert_eq!(events.kinds(), ["start", "request", "stop"]);
+    assert_eq!(events.start().endpoints, [address.as_str()]);
+    assert_eq!(events.requests()[0].imds.endpoint, address);
 }
 
 #[test]
@@ -144,7 +143,8 @@ fn a_new_output_file_is_readable_by_its_owner_alone() {
 fn an_audit_of_a_duration_ends_by_itself_and_appends_to_a_file_that_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events");
-    fs::write(&file, "{\"kind\":\"before\"}\n").unwrap();
+    let before = "{\"kind\":\"before\"}\n";
+    fs::write(&file, before).unwrap();
     fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
     let output = file.to_str().unwrap();
     let arguments = ["--format", "json", "--duration", "1s", "--output", output];
@@ -152,12 +152,11 @@ fn an_audit_of_a_duration_ends_by_itself_and_appends_to_a_file_that_is_there() {
     let (code, said) = audit.ended();
     assert_eq!(code, Some(0), "{said}");
     let written = fs::read_to_string(&file).unwrap();
-    let events: Vec<Value> =
-        written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(kinds(&events)[..2], ["before", "start"]);
-    let stop = events.last().unwrap();
-    assert_eq!((&stop["kind"], &stop["reason"]), (&json!("stop"), &json!("duration")));
-    assert!(stop["duration_us"].as_u64().unwrap() >= 1_000_000, "{stop:#}");
+    let events = Events::read(written.strip_prefix(before).unwrap());
+    events.start();
+    let stop = events.stop();
+    assert_eq!(stop.reason, StopReason::Duration);
+    assert!(stop.duration_us >= 1_000_000, "{stop:#?}");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
 }
 
@@ -167,10 +166,9 @@ fn standard_output_carries_events_alone_and_the_summary_goes_to_standard_error()
     let stdout = std::io::read_to_string(audit.0.stdout.take().unwrap()).unwrap();
     let (code, said) = audit.ended();
     assert_eq!(code, Some(0), "{said}");
-    let events: Vec<Value> =
-        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let kinds = kinds(&events);
-    assert_eq!((kinds.first(), kinds.last()), (Some(&"start"), Some(&"stop")));
+    let events = Events::read(&stdout);
+    events.start();
+    events.stop();
     assert!(said.contains("requests"), "{said}");
 }
 
@@ -181,8 +179,7 @@ fn an_interrupt_ends_with_a_complete_output() {
     assert!(stdout.next().unwrap().unwrap().contains("\"kind\":\"start\""));
     kill_process(Pid::from_child(&audit.0), Signal::INT).unwrap();
     let last = stdout.last().unwrap().unwrap();
-    let stop: Value = serde_json::from_str(&last).unwrap();
-    assert_eq!((&stop["kind"], &stop["reason"]), (&json!("stop"), &json!("signal")));
+    assert_eq!(Events::read(&(last + "\n")).stop().reason, StopReason::Signal);
     assert_eq!(audit.ended().0, Some(0));
 }
 
@@ -204,12 +201,11 @@ fn a_reader_that_goes_away_ends_the_audit_without_an_error() {
 
 #[test]
 fn a_full_disk_does_not_end_the_audit_and_is_told() {
-    let Some(scene) = TestBed::new() else { return };
-    let Some(mut audit) = Guarded::start(&["--format", "json", "--output", "/dev/full"]) else {
-        return;
-    };
-    audit.wait_until_attached(&scene.audit.events()[0]);
-    ask(&scene, SERVICE, &[GET_V1]);
+    let Some((scene, address)) = TestBed::alone("json", &[]) else { return };
+    let arguments = ["--format", "json", "--output", "/dev/full", "--endpoint", &address];
+    let Some(mut audit) = Guarded::start(&arguments) else { return };
+    audit.wait_until_attached(&scene.audit.typed_events().start());
+    ask(&scene, &address, &[GET_V1]);
     scene.wait_for_events(1);
     assert!(audit.0.try_wait().unwrap().is_none(), "it ended");
     kill_process(Pid::from_child(&audit.0), Signal::TERM).unwrap();
@@ -271,13 +267,12 @@ fn a_disk_that_was_full_holds_whole_lines_and_tells_how_many_are_missing() {
     stop(scene);
 
     let written = fs::read_to_string(&file).unwrap();
-    let events: Vec<Value> =
-        written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let kinds = kinds(&events);
-    let requests = kinds.iter().filter(|kind| **kind == "request").count();
-    let losses = events.iter().filter(|event| event["loss"]["what"] == "events");
-    let lost: u64 = losses.map(|event| event["loss"]["count"].as_u64().unwrap()).sum();
+    assert!(written.ends_with('\n'), "{written}");
+    let events = Events::read(&written);
+    let (kinds, losses) = (events.kinds(), events.losses());
+    let losses = losses.iter().filter(|loss| loss.what == LossUnit::Events);
+    let lost: u64 = losses.map(|loss| loss.count).sum();
     assert!(lost > 0, "{kinds:?}");
-    assert_eq!(requests + usize::try_from(lost).unwrap(), BEFORE + 1, "{kinds:?}");
-    assert_eq!(events.last().unwrap()["losses"][0]["count"], lost, "{kinds:?}");
+    assert_eq!(events.count("request") + lost, BEFORE as u64 + 1, "{kinds:?}");
+    assert_eq!(events.stop().losses[0].count, lost, "{kinds:?}");
 }

@@ -10,24 +10,23 @@ use std::{
     process::{Command, Stdio},
 };
 
-use imds_audit_tests::{Report, TestBed, kinds, program, root, until};
+use imds_audit::event::StopReason;
+use imds_audit_tests::{Events, Report, TestBed, program, root, until};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 
 use super::{
     CLIENT, GET_V1,
     output::{Guarded, ask},
 };
 
-fn events(path: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+fn kinds(path: &Path) -> Vec<&'static str> {
+    Events::read_file(path).kinds()
 }
 
 /// Waits until a file has events of these kinds.
 fn wait_for(path: &Path, expected: &[&str]) {
-    let seen = until(|| (kinds(&events(path)) == expected).then_some(()));
-    assert!(seen.is_some(), "{expected:?} are not in {path:?}: {:?}", kinds(&events(path)));
+    let seen = until(|| (kinds(path) == expected).then_some(()));
+    assert!(seen.is_some(), "{expected:?} are not in {path:?}: {:?}", kinds(path));
 }
 
 /// A scene whose audit writes to a file of the test's own.
@@ -49,7 +48,7 @@ fn an_output_file_that_is_removed_is_made_anew_and_that_is_said() {
     ask(&scene, &address, &[GET_V1]);
     wait_for(&path, &["request"]);
     let report = stop(scene);
-    assert_eq!(kinds(&events(&path)), ["request", "stop"]);
+    assert_eq!(kinds(&path), ["request", "stop"]);
     assert!(report.stderr.contains("opened anew"), "{report:#?}");
     assert!(report.stderr.contains("because it was removed"), "{report:#?}");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -66,10 +65,10 @@ fn an_output_file_that_is_moved_keeps_what_it_has_and_a_new_one_gets_the_rest() 
     ask(&scene, &address, &[GET_V1]);
     wait_for(&path, &["request"]);
     let report = stop(scene);
-    assert_eq!(kinds(&events(&moved)), ["start", "request"]);
-    assert_eq!(kinds(&events(&path)), ["request", "stop"]);
-    let totals = &events(&path)[1]["totals"];
-    assert_eq!(totals["requests"], 2, "{totals:#}");
+    assert_eq!(kinds(&moved), ["start", "request"]);
+    assert_eq!(kinds(&path), ["request", "stop"]);
+    let totals = Events::read_file(&path).stop().totals;
+    assert_eq!(totals.requests, 2, "{totals:#?}");
     assert!(report.stderr.contains("because it was moved"), "{report:#?}");
 }
 
@@ -85,8 +84,8 @@ fn a_hangup_opens_the_output_file_anew_and_the_audit_goes_on() {
     wait_for(&path, &["request"]);
     let report = stop(scene);
     assert_eq!(report.code(), Some(0), "{report:#?}");
-    assert_eq!(kinds(&events(&moved)), ["start"]);
-    assert_eq!(kinds(&events(&path)), ["request", "stop"]);
+    assert_eq!(kinds(&moved), ["start"]);
+    assert_eq!(kinds(&path), ["request", "stop"]);
 }
 
 #[test]
@@ -103,7 +102,7 @@ fn no_signal_ends_the_audit_without_its_record() {
     let TestBed { audit, .. } = scene;
     let report = audit.wait();
     assert_eq!(report.code(), Some(0), "{report:#?}");
-    assert_eq!(kinds(&events(&path)), ["start", "request", "stop"]);
+    assert_eq!(kinds(&path), ["start", "request", "stop"]);
     assert!(report.stderr.contains("requests"), "{report:#?}");
 }
 
@@ -111,13 +110,12 @@ fn no_signal_ends_the_audit_without_its_record() {
 fn a_hangup_without_a_file_ends_the_audit_with_its_record() {
     let Some(scene) = TestBed::new() else { return };
     let Some(mut audit) = Guarded::start(&["--format", "json"]) else { return };
-    audit.wait_until_attached(&scene.audit.events()[0]);
+    audit.wait_until_attached(&scene.audit.typed_events().start());
     kill_process(Pid::from_child(&audit.0), Signal::HUP).unwrap();
     let stdout = std::io::read_to_string(audit.0.stdout.take().unwrap()).unwrap();
     let (code, said) = audit.ended();
     assert_eq!(code, Some(0), "{said}");
-    let last: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
-    assert_eq!((&last["kind"], &last["reason"]), (&"stop".into(), &"signal".into()));
+    assert_eq!(Events::read(&stdout).stop().reason, StopReason::Signal);
     assert!(said.contains("requests"), "{said}");
     scene.finish();
 }

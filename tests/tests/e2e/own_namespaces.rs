@@ -2,8 +2,7 @@
 
 use std::process::Command;
 
-use imds_audit_tests::{program, root};
-use serde_json::Value;
+use imds_audit_tests::{Events, program, root};
 
 #[test]
 fn an_audit_in_namespaces_of_its_own_does_not_take_them_for_the_hosts() {
@@ -20,10 +19,8 @@ fn an_audit_in_namespaces_of_its_own_does_not_take_them_for_the_hosts() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let start: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-    assert_eq!(start["kind"], "start");
-    assert_eq!(start["netns"], Value::Null, "{start:#}");
-    let fallbacks = start["fallbacks"].as_array().unwrap();
-    assert!(fallbacks.iter().any(|fallback| fallback["name"] == "pid-namespace"), "{start:#}");
+    let start = Events::read(&String::from_utf8(output.stdout).unwrap()).start();
+    assert_eq!(start.netns, None, "{start:#?}");
+    let mut fallbacks = start.fallbacks.iter();
+    assert!(fallbacks.any(|fallback| fallback.name == "pid-namespace"), "{start:#?}");
 }

@@ -1,6 +1,7 @@
 //! Connects of a rehearsed cgroup, and of others beside it: what the kernel does, with a client that
 //! every kernel's test machine has.
 
+use imds_audit::event::{Class, RehearsalVerdict};
 use imds_audit::simulator::{HttpTokens, Topology};
 use imds_audit_tests::bpf::{self, Kind};
 use imds_audit_tests::{Rehearsal, TestNetwork, root};
@@ -39,7 +40,7 @@ fn requests_without_a_token_are_refused_and_never_reach_the_service() {
             [("v1", 401, PATH), ("v2-token", 200, TOKEN_PATH), ("v2", 200, PATH)],
             "{address}"
         );
-        assert_eq!(rehearsed.verdicts(), ["adapts"], "{}", rehearsed.result);
+        assert_eq!(rehearsed.verdicts(), ["adapts"], "{rehearsed:?}");
         let targets: Vec<_> = stage
             .entries()
             .into_iter()
@@ -49,14 +50,14 @@ fn requests_without_a_token_are_refused_and_never_reach_the_service() {
         let expected =
             [("PUT", TOKEN_PATH), ("GET", PATH)].map(|(m, t)| (m.to_owned(), t.to_owned()));
         assert_eq!(targets, expected, "{address}");
-        for event in rehearsed.events.iter().filter(|event| event["kind"] == "request") {
+        assert!(rehearsed.events.iter().all(|event| event.origin.rehearsal), "{rehearsed:?}");
+        for request in rehearsed.events.requests() {
             // The endpoint that the caller meant, not the front.
             let meant = if address == SERVICE_V6 { SERVICE_V6 } else { SERVICE };
-            assert_eq!(event["imds"]["endpoint"], meant, "{event:#}");
-            assert_eq!(event["rehearsal"], true, "{event:#}");
-            assert_eq!(event["network"]["mapped"].as_bool().unwrap_or(false), address == MAPPED);
+            assert_eq!(request.imds.endpoint, meant, "{request:#?}");
+            assert_eq!(request.network.mapped, address == MAPPED, "{request:#?}");
         }
-        assert_eq!(rehearsed.result["redirected"], 1);
+        assert_eq!(rehearsed.result().redirected, 1);
     }
 }
 
@@ -65,7 +66,7 @@ fn a_caller_that_never_requests_a_token_breaks_and_does_so_for_real() {
     let Some(stage) = stage() else { return };
     let command = [CLIENT, "connect", SERVICE, "send", GET_V1, "receive"];
     let Some(rehearsed) = Rehearsal::of_command(&stage, &[], &command) else { return };
-    assert_eq!(rehearsed.verdicts(), ["breaks"], "{}", rehearsed.result);
+    assert_eq!(rehearsed.verdicts(), ["breaks"], "{rehearsed:?}");
     assert_eq!(rehearsed.status.code(), Some(3), "{rehearsed:?}");
     assert!(stage.entries().is_empty(), "{:?}", stage.entries());
     stage.service.set_http_tokens(HttpTokens::Required);
@@ -128,14 +129,13 @@ fn a_running_cgroup_is_rehearsed_and_its_open_connections_are_left_alone() {
         assert_eq!(second.status.code(), Some(4), "{second:?}");
     }
     client.say("go on\n");
-    let seen = || rehearsal.events().iter().filter(|event| event["kind"] == "request").count();
-    assert!(imds_audit_tests::until(|| (seen() >= 2).then_some(())).is_some());
+    rehearsal.wait_for_requests(2);
     let rehearsed = rehearsal.end_by(Signal::TERM);
     client.wait();
-    assert_eq!(rehearsed.seen(), [("v1", 200, PATH), ("v1", 401, PATH)], "{}", rehearsed.result);
-    assert_eq!(rehearsed.result["open_before"], 1, "{}", rehearsed.result);
-    let caller = &rehearsed.result["callers"][0];
-    assert_eq!((&caller["verdict"], &caller["unrehearsed"]), (&"breaks".into(), &1.into()));
+    assert_eq!(rehearsed.seen(), [("v1", 200, PATH), ("v1", 401, PATH)], "{rehearsed:?}");
+    assert_eq!(rehearsed.result().open_before, 1, "{rehearsed:?}");
+    let caller = &rehearsed.result().callers[0];
+    assert_eq!((caller.verdict, caller.unrehearsed), (RehearsalVerdict::Breaks, 1));
     assert_eq!(rehearsed.status.code(), Some(3));
     assert_eq!(stage.entries().len(), 2);
 }
@@ -161,14 +161,15 @@ fn a_token_response_arrives_no_further_than_the_rehearsed_hop_limit() {
     stage.service.set_hop_limit(2.try_into().unwrap());
     let ask = [CLIENT, "connect", SERVICE, "send", PUT, "receive", "send", GET_V2, "receive"];
     let Some(near) = Rehearsal::of_command(&stage, &["--hop-limit", "2"], &ask) else { return };
-    assert_eq!(near.verdicts(), ["adapts"], "{}", near.result);
-    let token = near.events.iter().find(|event| event["imds"]["class"] == "v2-token").unwrap();
-    assert_eq!(token["network"]["response_ttl"], 1, "{token:#}");
+    assert_eq!(near.verdicts(), ["adapts"], "{near:?}");
+    let requests = near.events.requests();
+    let token = requests.iter().find(|request| request.imds.class == Class::V2Token).unwrap();
+    assert_eq!(token.network.response_ttl, Some(1), "{token:#?}");
     // The answer is kept back, and the caller waits as it would for one that died on the way.
     let ask = ["timeout", "2", CLIENT, "connect", SERVICE, "send", PUT, "receive"];
     let far = Rehearsal::of_command(&stage, &["--hop-limit", "1"], &ask).unwrap();
-    assert_eq!(far.verdicts(), ["breaks"], "{}", far.result);
-    assert_eq!(far.seen(), [("v2-token", 0, TOKEN_PATH)], "{}", far.result);
+    assert_eq!(far.verdicts(), ["breaks"], "{far:?}");
+    assert_eq!(far.seen(), [("v2-token", 0, TOKEN_PATH)], "{far:?}");
     assert_eq!(far.status.code(), Some(3));
     // For real.
     stage.service.set_hop_limit(1.try_into().unwrap());
@@ -183,11 +184,9 @@ fn the_command_s_exit_status_is_the_program_s() {
     let command = [&["sh", "-c", "\"$@\" && exit 7", "sh"], &ask[..]].concat();
     let Some(rehearsed) = Rehearsal::of_command(&stage, &[], &command) else { return };
     assert_eq!(rehearsed.status.code(), Some(7), "{rehearsed:?}");
-    assert_eq!(rehearsed.result["command"]["exit_status"], 7);
-    let reported: serde_json::Value =
-        rehearsed.stderr.lines().find_map(|line| serde_json::from_str(line).ok()).unwrap();
-    assert_eq!(reported["command"]["exit_status"], 7, "{reported:#}");
-    assert_eq!(reported["rehearsal"], true);
+    assert_eq!(rehearsed.result().command.unwrap().exit_status, Some(7));
+    let reported = rehearsed.reported();
+    assert_eq!(reported.command.unwrap().exit_status, Some(7));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::fs;
 use std::process::Command;
 
+use imds_audit::event::Cause;
 use imds_audit::simulator::{HttpTokens, Topology};
 use imds_audit_tests::{
     Cgroup, Rehearsal, Rehearsed, Systemd, TestNetwork, node_modules, program, python, root, skip,
@@ -61,21 +62,19 @@ fn rehearse(
     let rehearsal = Rehearsal::start_prepared(stage, &[], command, prepare)?;
     // A script that reads its input is alive until its events are there: what has ended cannot be
     // looked at any more.
-    let seen = || rehearsal.events().iter().any(|event| event["kind"] == "request");
-    assert!(until(|| seen().then_some(())).is_some(), "{command:?} made no request");
+    rehearsal.wait_for_requests(1);
     let rehearsed = rehearsal.wait();
     stage.service.set_http_tokens(HttpTokens::Required);
     let real = run(stage);
     stage.service.set_http_tokens(HttpTokens::Optional);
     let expected = real.status.code();
-    let reported =
-        rehearsed.result["command"]["exit_status"].as_i64().and_then(|code| code.try_into().ok());
+    let reported = rehearsed.result().command.unwrap().exit_status;
     assert_eq!(reported, expected, "rehearsed {rehearsed:?}\nreal {real:?}");
-    assert_eq!(rehearsed.stdout, real.stdout, "{}", rehearsed.result);
+    assert_eq!(rehearsed.stdout, real.stdout, "{rehearsed:?}");
     // The exit code says that something broke under rehearsal; else the command's own is passed on.
     let broke = rehearsed.verdicts().contains(&"breaks");
     let code = if broke { Some(3) } else { expected };
-    assert_eq!(rehearsed.status.code(), code, "{}", rehearsed.result);
+    assert_eq!(rehearsed.status.code(), code, "{rehearsed:?}");
     Some(rehearsed)
 }
 
@@ -87,14 +86,15 @@ fn a_script_with_curl_that_sends_no_token_breaks() {
     fs::write(&path, format!("curl -sf -m 20 {ROLE} || code=9\nread line\nexit ${{code:-0}}\n"))
         .unwrap();
     let Some(rehearsed) = rehearse(&stage, &[], &["sh", &path]) else { return };
-    assert_eq!(rehearsed.verdicts(), ["breaks"], "{}", rehearsed.result);
-    let caller = &rehearsed.result["callers"][0];
-    assert!(caller["caller"]["title"].as_str().unwrap().contains("refresh.sh"), "{caller:#}");
-    assert_eq!(caller["advice"]["cause"], "never-asks", "{caller:#}");
+    assert_eq!(rehearsed.verdicts(), ["breaks"], "{rehearsed:?}");
+    let caller = &rehearsed.result().callers[0];
+    assert!(caller.caller.title.contains("refresh.sh"), "{caller:#?}");
+    let advice = caller.advice.as_ref().unwrap();
+    assert_eq!(advice.cause, Cause::NeverAsks, "{caller:#?}");
     // The command that is offered has the service's address, not the front's.
-    let command = caller["advice"]["command"].as_str().unwrap();
+    let command = advice.command.as_ref().unwrap();
     assert!(command.contains("http://169.254.169.254/latest/api/token"), "{command}");
-    assert_eq!(caller["sequence"][0]["status"], 401, "{caller:#}");
+    assert_eq!(caller.sequence[0].status, Some(401), "{caller:#?}");
     for token in stage.service.issued_tokens() {
         assert!(!rehearsed.stderr.contains(&token));
     }
@@ -115,11 +115,11 @@ fn clients_that_request_a_token_after_a_refusal_or_before_adapt() {
     ] {
         let Some(stage) = stage() else { return };
         let Some(rehearsed) = rehearse(&stage, &[], &command) else { return };
-        assert_eq!(rehearsed.verdicts(), ["adapts"], "{command:?} {}", rehearsed.result);
-        let caller = &rehearsed.result["callers"][0];
-        assert_eq!(caller["refused"], refused, "{caller:#}");
+        assert_eq!(rehearsed.verdicts(), ["adapts"], "{command:?} {rehearsed:?}");
+        let caller = &rehearsed.result().callers[0];
+        assert_eq!(caller.refused, refused, "{caller:#?}");
         let words = if refused > 0 { "then requested a token" } else { "never refused" };
-        assert!(caller["reason"].as_str().unwrap().contains(words), "{caller:#}");
+        assert!(caller.reason.contains(words), "{caller:#?}");
         for token in stage.service.issued_tokens() {
             assert!(!rehearsed.stderr.contains(&token), "a token in {}", rehearsed.stderr);
             assert!(!fs::read_to_string(&rehearsed.output).unwrap().contains(&token));
@@ -163,7 +163,7 @@ fn sdks_of_2019_break_and_current_ones_adapt() {
         let Some(stage) = stage() else { return };
         let variables = [("NODE_PATH", modules)];
         let Some(rehearsed) = rehearse(&stage, &variables, &command) else { return };
-        assert_eq!(rehearsed.verdicts(), [verdict], "{command:?} {}", rehearsed.result);
+        assert_eq!(rehearsed.verdicts(), [verdict], "{command:?} {rehearsed:?}");
     }
 }
 
@@ -182,7 +182,7 @@ fn a_container_behind_a_hop_breaks_under_the_hop_limit_that_cuts_it_off() {
     for (limit, verdict, code) in [("2", "adapts", 0), ("1", "breaks", 3)] {
         let options = ["--hop-limit", limit];
         let Some(rehearsed) = Rehearsal::of_command(&stage, &options, &command) else { return };
-        assert_eq!(rehearsed.verdicts(), [verdict], "{}", rehearsed.result);
+        assert_eq!(rehearsed.verdicts(), [verdict], "{rehearsed:?}");
         assert_eq!(rehearsed.status.code(), Some(code), "{}", rehearsed.stderr);
     }
     // For real: no credentials, neither by a token nor without one.
@@ -208,16 +208,13 @@ fn a_container_is_found_by_the_beginning_of_its_id() {
     let Some(rehearsal) = Rehearsal::start(&stage, &options, &[]) else { return };
     rehearsal.wait_until_attached();
     container.say("go on\n");
-    let seen = || rehearsal.events().iter().any(|event| event["kind"] == "request");
-    assert!(until(|| seen().then_some(())).is_some());
+    rehearsal.wait_for_requests(1);
     let rehearsed = rehearsal.end_by(Signal::INT);
     container.wait();
-    assert_eq!(rehearsed.verdicts(), ["breaks"], "{}", rehearsed.result);
+    assert_eq!(rehearsed.verdicts(), ["breaks"], "{rehearsed:?}");
     assert_eq!(rehearsed.status.code(), Some(3));
-    assert_eq!(
-        rehearsed.result["callers"][0]["caller"]["home"],
-        format!("container {}", &id[..12])
-    );
+    let home = rehearsed.result().callers[0].caller.home.clone();
+    assert_eq!(home, Some(format!("container {}", &id[..12])));
     // A process of it, and one that is not there.
     let missing = Rehearsal::start(&stage, &["--container", "ffffffffffff"], &[]).unwrap().wait();
     assert_eq!(missing.status.code(), Some(1), "{missing:?}");
@@ -250,13 +247,13 @@ fn a_unit_is_found_by_its_name() {
     });
     let rehearsal = rehearsal.unwrap();
     std::io::Write::write_all(&mut held, b"go on\n").unwrap();
-    let seen = || rehearsal.events().iter().any(|event| event["kind"] == "request");
-    assert!(until(|| seen().then_some(())).is_some());
+    rehearsal.wait_for_requests(1);
     let rehearsed = rehearsal.end_by(Signal::TERM);
     drop(held);
     drop(systemd);
-    assert_eq!(rehearsed.verdicts(), ["breaks"], "{}", rehearsed.result);
-    assert_eq!(rehearsed.result["callers"][0]["caller"]["home"], unit, "{}", rehearsed.result);
+    assert_eq!(rehearsed.verdicts(), ["breaks"], "{rehearsed:?}");
+    let home = rehearsed.result().callers[0].caller.home.clone();
+    assert_eq!(home, Some(unit), "{rehearsed:?}");
 }
 
 fn is_running(pid: u32) -> bool {
@@ -275,7 +272,7 @@ fn a_rehearsal_s_events_are_taken_in_by_the_report() {
     let text = String::from_utf8_lossy(&report.stdout);
     assert!(report.status.success(), "{report:?}");
     assert!(text.to_lowercase().contains("rehears"), "{text}");
-    for event in &rehearsed.events {
-        assert_eq!(event["rehearsal"], true, "{event:#}");
+    for event in rehearsed.events.iter() {
+        assert!(event.origin.rehearsal, "{event:#?}");
     }
 }

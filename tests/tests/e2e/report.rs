@@ -6,9 +6,11 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
+use imds_audit::event::{Caller, Class, Event, HostIdentity, Origin, RequestEvent};
 use imds_audit::simulator::HttpTokens;
-use imds_audit_tests::{Setup, TestBed, node_modules, program, python, skip};
+use imds_audit_tests::{Events, Setup, TestBed, node_modules, program, python, skip};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -221,21 +223,28 @@ fn the_page_of_two_thousand_hosts_and_five_hundred_callers_stays_usable() {
     const CALLERS: usize = 500;
     let Some(modules) = node_modules().filter(|_| has_browser()) else { return };
     let Some(fleet) = fleet() else { return };
-    let events = fs::read_to_string(fleet.events.path().join("a.jsonl")).unwrap();
-    let requests: Vec<Value> =
-        events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let v1 = requests.iter().find(|event| event["imds"]["class"] == "v1").unwrap();
+    let events = Events::read_file(&fleet.events.path().join("a.jsonl"));
+    let mut requests = events.requests().into_iter();
+    let v1 = requests.find(|request| request.imds.class == Class::V1).unwrap();
     let mut lines = String::new();
     for host in 0..HOSTS {
         // Three callers on each host, so that all of them are on several.
         for place in 0..3 {
             let caller = (host * 3 + place) % CALLERS;
-            let mut event = v1.clone();
-            event["host"]["name"] = format!("ip-10-0-{}-{}", host / 250, host % 250).into();
-            event["run"] = format!("{host:032x}").into();
-            event["caller"]["id"] = format!("{caller:016x}").into();
-            event["caller"]["title"] = format!("/opt/jobs/job-{caller:03}.sh").into();
-            lines += &format!("{event}\n");
+            let caller = Caller {
+                id: format!("{caller:016x}"),
+                title: format!("/opt/jobs/job-{caller:03}.sh"),
+                home: v1.caller.home.clone(),
+            };
+            let name = Some(format!("ip-10-0-{}-{}", host / 250, host % 250));
+            let origin = Origin {
+                host: events[0].origin.host.clone().map(|host| HostIdentity { name, ..host }),
+                run: Some(format!("{host:032x}")),
+                ..Origin::clone(&events[0].origin)
+            };
+            let request = RequestEvent { caller: Arc::new(caller), ..v1.clone() };
+            let event = Event { origin: Arc::new(origin), ..request.into() };
+            lines += &(serde_json::to_string(&event).unwrap() + "\n");
         }
     }
     for name in ["a.jsonl", "b.jsonl"] {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use imds_audit::event::{Body, Event};
 use imds_audit::simulator::{HttpTokens, TokenMode};
 use imds_audit_tests::{Setup, TestBed, node_modules, program, python};
 use serde_json::Value;
@@ -64,14 +65,18 @@ impl Day {
         let namespace = scene.network.client_inode();
         let report = scene.finish().report;
         // The audit is of the whole machine, on which other tests may run.
-        let is_own = |line: &&str| {
-            let event: Value = serde_json::from_str(line).unwrap();
-            let netns = &event["network"]["netns"];
-            // The totals at its end are of all of them.
-            event["kind"] != "stop" && (netns.is_null() || netns.as_u64() == Some(namespace))
+        let is_own = |event: &Event| {
+            let network = match &event.body {
+                Body::Request(request) => &request.network,
+                Body::Connection(connection) => &connection.network,
+                // The totals at its end are of all of them.
+                other => return !matches!(other, Body::Stop(_)),
+            };
+            network.netns.is_none_or(|netns| u64::from(netns) == namespace)
         };
-        let lines: Vec<_> = report.output.lines().filter(is_own).collect();
-        fs::write(self.events.path().join(format!("{name}.jsonl")), lines.join("\n") + "\n")
+        let lines = report.output.split_inclusive('\n').zip(report.typed_events());
+        let own = lines.filter_map(|(line, event)| is_own(&event).then_some(line));
+        fs::write(self.events.path().join(format!("{name}.jsonl")), own.collect::<String>())
             .unwrap();
         Some(())
     }

@@ -3,35 +3,38 @@
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
 
+use imds_audit::event::{Event, Loss, LossUnit, StopEvent};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use serde_json::Value;
 
 use super::*;
 
 /// Everything that was written under a name, rotated and compressed files among it.
-fn all_events(folder: &Path, name: &str) -> Vec<Value> {
+fn all_events(folder: &Path, name: &str) -> Events {
     let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
     let of_name = entries.filter(|path| {
         path.file_name().unwrap().to_str().unwrap().starts_with(name) && path.is_file()
     });
-    of_name
-        .flat_map(|path| {
-            if path.extension().is_some_and(|extension| extension == "gz") {
-                let text = unpacked(&path).unwrap();
-                text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-            } else {
-                events(&path)
-            }
-        })
-        .collect()
+    let is_packed = |path: &Path| path.extension().is_some_and(|extension| extension == "gz");
+    let texts = of_name.map(|path| {
+        if is_packed(&path) { unpacked(&path).unwrap() } else { written_so_far(&path) }
+    });
+    Events::read_whole_lines(&texts.map(|text| text + "\n").collect::<String>())
 }
 
-/// The events of an output that were lost, as its `loss` events and the `stop` event's report.
-fn lost(events: &[Value]) -> u64 {
-    let of_output = |loss: &&Value| loss["reason"] == "output" && loss["what"] == "events";
-    let stop = events.iter().find(|event| event["kind"] == "stop");
-    let losses = stop.map(|stop| stop["losses"].as_array().unwrap().as_slice());
-    let losses = losses.unwrap_or_default().iter().filter(of_output);
-    losses.map(|loss| loss["count"].as_u64().unwrap()).sum()
+/// The `stop` event, in whichever file it is.
+fn stop(events: &Events) -> (&Event, &StopEvent) {
+    let mut stops = events.iter().filter_map(|event| match &event.body {
+        Body::Stop(stop) => Some((event, &**stop)),
+        _ => None,
+    });
+    stops.next().unwrap_or_else(|| panic!("no stop: {:?}", events.kinds()))
+}
+
+/// The events of an output that were lost, as the `stop` event reports them.
+fn lost(events: &Events) -> u64 {
+    let of_output = |loss: &&Loss| loss.reason == "output" && loss.what == LossUnit::Events;
+    stop(events).1.losses.iter().filter(of_output).map(|loss| loss.count).sum()
 }
 
 /// Waits until what an agent says at its start is written and counted. A line is in the file a moment
@@ -49,7 +52,7 @@ fn under(
     settings: &str,
     begin: impl FnOnce(&Agent),
     end: impl FnOnce(&Agent),
-) -> Option<(Vec<Value>, String)> {
+) -> Option<(Events, String)> {
     let (scene, address) = scene()?;
     let settings = format!(
         "[[output]]\npath = \"{{folder}}/log/events.jsonl\"\nmin_free_percent = 0\n{settings}"
@@ -71,7 +74,7 @@ fn under(
     let events = all_events(&folder.path().join("log"), "events.jsonl");
     let said = fs::read_to_string(folder.path().join("stderr")).unwrap();
     assert_eq!(tallied(&events), 40, "{said}");
-    assert_eq!(count(&events, "request") + lost(&events), 40, "{said}");
+    assert_eq!(events.count("request") + lost(&events), 40, "{said}");
     Some((events, said))
 }
 
@@ -82,7 +85,7 @@ fn nothing_is_missing_over_rotations_and_compressions() {
         agent.wait_for_metric("imds_audit_output_rotations_total", |count| count > 1);
     };
     let Some((events, _)) = under(settings, |_| {}, rotated) else { return };
-    assert_eq!((count(&events, "request"), lost(&events)), (40, 0));
+    assert_eq!((events.count("request"), lost(&events)), (40, 0));
 }
 
 #[test]
@@ -92,7 +95,7 @@ fn a_foreign_logrotate_that_moves_loses_nothing() {
         fs::rename(log.join("events.jsonl"), log.join("events.jsonl.1")).unwrap();
     };
     let Some((events, said)) = under("", rename, rename_again) else { return };
-    assert_eq!((count(&events, "request"), lost(&events)), (40, 0));
+    assert_eq!((events.count("request"), lost(&events)), (40, 0));
     assert!(said.contains("because it was moved"), "{said}");
 }
 
@@ -110,7 +113,7 @@ fn a_foreign_logrotate_that_copies_and_truncates_loses_nothing() {
         fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
     };
     let Some((events, _)) = under("", copy, |_| {}) else { return };
-    assert_eq!((count(&events, "request"), lost(&events)), (40, 0));
+    assert_eq!((events.count("request"), lost(&events)), (40, 0));
 }
 
 #[test]
@@ -135,7 +138,7 @@ fn logrotate_itself_loses_nothing() {
         assert!(status.success());
     };
     let Some((events, _)) = under("", rotate, rotate) else { return };
-    assert_eq!((count(&events, "request"), lost(&events)), (40, 0));
+    assert_eq!((events.count("request"), lost(&events)), (40, 0));
 }
 
 /// A file system of its own; unmounted when dropped.
@@ -191,7 +194,7 @@ fn a_full_disk_costs_events_that_are_counted() {
     agent.wait_for_requests(38);
     assert_eq!(agent.stop().0, Some(0));
     let events = events(&disk.path());
-    assert_eq!((count(&events, "request") + lost(&events), tallied(&events)), (38, 38));
+    assert_eq!((events.count("request") + lost(&events), tallied(&events)), (38, 38));
     assert!(lost(&events) > 20, "{}", lost(&events));
 }
 
@@ -224,18 +227,16 @@ fn rotated_files_that_make_room_on_a_full_disk_are_counted() {
     fs::remove_file(&ballast).unwrap();
     assert_eq!(agent.stop().0, Some(0));
     let events = all_events(disk.0.path(), "events.jsonl");
-    let stop = events.iter().find(|event| event["kind"] == "stop").unwrap();
-    let removed =
-        stop["losses"].as_array().unwrap().iter().find(|loss| loss["reason"] == "removed");
-    let removed = removed.unwrap()["count"].as_u64().unwrap();
+    let (event, stop) = stop(&events);
+    let removed = stop.losses.iter().find(|loss| loss.reason == "removed").unwrap().count;
     assert_eq!((lost(&events), tallied(&events)), (0, 4 * ROUNDS));
-    assert_eq!(Some(events.len() as u64 + removed), stop["seal"]["line"].as_u64(), "{stop:#}");
-    let losses: Vec<_> = events.iter().filter(|event| event["kind"] == "loss").collect();
-    assert!(!losses.is_empty());
-    for loss in losses {
-        for member in ["host", "run", "source"] {
-            assert!(!loss[member].is_null() && loss[member] == stop[member], "{loss:#}");
-        }
+    let last_line = event.seal.as_ref().unwrap().line;
+    assert_eq!(events.len() as u64 + removed, last_line, "{stop:#?}");
+    let origin = &event.origin;
+    assert!(origin.host.is_some() && origin.run.is_some() && origin.source.is_some(), "{origin:?}");
+    assert!(events.count("loss") > 0);
+    for loss in events.iter().filter(|event| matches!(event.body, Body::Loss(_))) {
+        assert_eq!(loss.origin, *origin, "{loss:#?}");
     }
 }
 
@@ -264,7 +265,7 @@ fn a_folder_that_cannot_be_written_to_costs_events_that_are_counted() {
     let (code, folder) = agent.stop();
     assert_eq!(code, Some(0));
     let events = events(&folder.path().join("log/events.jsonl"));
-    assert_eq!((count(&events, "request"), lost(&events), tallied(&events)), (10, 20, 30));
+    assert_eq!((events.count("request"), lost(&events), tallied(&events)), (10, 20, 30));
 }
 
 #[test]
@@ -290,7 +291,7 @@ fn a_read_only_file_system_costs_events_that_are_counted() {
     agent.wait_for_requests(30);
     assert_eq!(agent.stop().0, Some(0));
     let events = events(&disk.path());
-    assert_eq!((count(&events, "request"), lost(&events), tallied(&events)), (10, 20, 30));
+    assert_eq!((events.count("request"), lost(&events), tallied(&events)), (10, 20, 30));
 }
 
 #[test]
@@ -301,7 +302,7 @@ fn a_killed_agent_s_half_line_is_ended_and_its_successor_goes_on() {
     ask(&scene, &address, 5);
     agent.wait_for_requests(5);
     let path = agent.path("events.jsonl");
-    assert!(until(|| (count(&events(&path), "request") == 5).then_some(())).is_some());
+    assert!(until(|| (events(&path).count("request") == 5).then_some(())).is_some());
     agent.signal(Signal::KILL);
     until_exit(&mut agent.child).unwrap();
     // In the middle of a line, and of a compression.
@@ -323,7 +324,7 @@ fn a_killed_agent_s_half_line_is_ended_and_its_successor_goes_on() {
         text.lines().filter(|line| serde_json::from_str::<Value>(line).is_err()).collect();
     assert_eq!(broken, ["{\"schema\":1,\"kind\":\"requ"]);
     let events = events(&folder.path().join("events.jsonl"));
-    assert_eq!((count(&events, "request"), count(&events, "start"), tallied(&events)), (10, 2, 5));
+    assert_eq!((events.count("request"), events.count("start"), tallied(&events)), (10, 2, 5));
 }
 
 #[test]
@@ -353,15 +354,17 @@ fn each_output_has_its_own_filter_and_one_that_fails_takes_nothing_from_the_othe
     let message = String::from_utf8(message[..length].to_vec()).unwrap();
     assert!(message.starts_with("<30>1 20"), "{message}");
     let parts: Vec<_> = message.splitn(8, ' ').collect();
-    let event: Value = serde_json::from_str(parts[7]).unwrap();
+    let logged = Events::read(&format!("{}\n", parts[7]));
+    let [event] = &logged[..] else { panic!("{logged:#?}") };
     // The head names the audited host, as the event does.
-    assert_eq!((parts[2], &event["host"]["name"]), ("node-1", &"node-1".into()));
-    assert_eq!((&event["kind"], &event["imds"]["class"]), (&"request".into(), &"v1".into()));
+    let host = event.origin.host.as_ref().unwrap();
+    assert_eq!((parts[2], host.name.as_deref()), ("node-1", Some("node-1")));
+    assert_eq!(logged.requests()[0].imds.class, Class::V1);
     let (code, folder) = agent.stop();
     // The output that never worked still holds the losses that nobody was informed of.
     assert_eq!(code, Some(1));
     let written = events(&folder.path().join("events.jsonl"));
-    assert_eq!(count(&written, "request"), 2);
+    assert_eq!(written.count("request"), 2);
     let text = fs::read_to_string(folder.path().join("stdout")).unwrap();
     assert_eq!(text.lines().filter(|line| line.contains("  v1  ")).count(), 1, "{text}");
 }

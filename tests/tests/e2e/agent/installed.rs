@@ -1,5 +1,8 @@
 //! The unit as it is handed out, installed in a system of the test's own that systemd has booted.
 
+use std::collections::HashSet;
+
+use imds_audit::event::Event;
 use imds_audit::simulator::Topology;
 use imds_audit_tests::{Systemd, TestNetwork, skip};
 
@@ -139,14 +142,14 @@ impl Host {
     }
 
     /// Every event that was written, in files of whatever name.
-    fn events(&self) -> Vec<Value> {
+    fn events(&self) -> Events {
         events_in(&self.log())
     }
 }
 
 /// Every event that was written to a folder, in files of whatever name.
-pub(super) fn events_in(folder: &Path) -> Vec<Value> {
-    let mut found = Vec::new();
+pub(super) fn events_in(folder: &Path) -> Events {
+    let mut text = String::new();
     // The unit's folder is there once the unit is started.
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
@@ -154,38 +157,48 @@ pub(super) fn events_in(folder: &Path) -> Vec<Value> {
         if name.starts_with('.') || !name.contains("events") {
             continue;
         }
-        if name.ends_with(".gz") {
+        text += &if name.ends_with(".gz") {
             // One that is just being made is not read; its original is.
-            let text = unpacked(&path).unwrap_or_default();
-            found.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok()));
+            unpacked(&path).unwrap_or_default()
         } else {
-            found.extend(events(&path));
-        }
+            written_so_far(&path)
+        };
+        text.push('\n');
     }
     // A file may be there under two names while it is compressed.
-    let mut seen = std::collections::HashSet::new();
-    found.retain(|event: &Value| seen.insert(event.to_string()));
-    found
+    let mut seen = HashSet::new();
+    let lines = text.split_inclusive('\n').filter(|line| seen.insert(*line));
+    Events::read_whole_lines(&lines.collect::<String>())
 }
 
 /// The requests of a run that stand in its events, written or reported as lost.
-pub(super) fn accounted(events: &[Value], run: &Value) -> u64 {
-    let of_run = events.iter().filter(|event| event["run"] == *run);
+pub(super) fn accounted(events: &Events, run: &str) -> u64 {
+    let of_run = events.iter().filter(|event| event.origin.run.as_deref() == Some(run));
     of_run
-        .map(|event| match event["kind"].as_str().unwrap() {
-            "request" => 1,
-            "loss" if event["loss"]["reason"] == "output" => {
-                event["loss"]["count"].as_u64().unwrap()
-            }
+        .map(|event| match &event.body {
+            Body::Request(_) => 1,
+            Body::Loss(event) if event.loss.reason == "output" => event.loss.count,
             _ => 0,
         })
         .sum()
 }
 
-pub(super) fn runs(events: &[Value]) -> Vec<Value> {
-    let mut starts: Vec<_> = events.iter().filter(|event| event["kind"] == "start").collect();
-    starts.sort_by_key(|event| event["time"].as_str().unwrap().to_owned());
-    starts.into_iter().map(|event| event["run"].clone()).collect()
+/// The runs that began in these events, the first one first.
+pub(super) fn runs(events: &Events) -> Vec<String> {
+    let mut starts: Vec<_> =
+        events.iter().filter(|event| matches!(event.body, Body::Start(_))).collect();
+    starts.sort_by_key(|event| event.body.time());
+    starts.into_iter().filter_map(|event| event.origin.run.clone()).collect()
+}
+
+/// Asserts that a run ended with its only tally, of so many requests, and that no other did.
+pub(super) fn assert_ended(events: &Events, run: &str, requests: u64) {
+    let tallies = events.tallies();
+    assert_eq!((tallies.len(), tallies[0].totals.requests), (1, requests), "{tallies:#?}");
+    let of_end = |event: &&Event| matches!(event.body, Body::Tally(_) | Body::Stop(_));
+    let ends: Vec<_> = events.iter().filter(of_end).collect();
+    assert!(ends.iter().all(|event| event.origin.run.as_deref() == Some(run)), "{ends:#?}");
+    assert_eq!(events.count("stop"), 1);
 }
 
 #[test]
@@ -226,8 +239,7 @@ fn the_installed_unit_accounts_for_every_request_under_faults() {
     };
     if until(is_complete).is_none() {
         let events = host.events();
-        let losses: Vec<_> = events.iter().filter(|event| event["kind"] == "loss").collect();
-        panic!("{} of 72: {losses:?}", accounted(&events, &runs(&events)[0]));
+        panic!("{} of 72: {:?}", accounted(&events, &runs(&events)[0]), events.losses());
     }
     host.systemctl(&["kill", "--signal=KILL", "imds-audit.service"]);
     let is_again = || (runs(&host.events()).len() == 2).then_some(());
@@ -238,9 +250,7 @@ fn the_installed_unit_accounts_for_every_request_under_faults() {
     let events = host.events();
     let runs = runs(&events);
     assert_eq!((accounted(&events, &runs[0]), accounted(&events, &runs[1])), (72, 7));
-    let tally: Vec<_> = events.iter().filter(|event| event["kind"] == "tally").collect();
-    assert_eq!((tally.len(), &tally[0]["totals"]["requests"]), (1, &7.into()), "{tally:#?}");
-    assert_eq!((&tally[0]["run"], count(&events, "stop")), (&runs[1], 1));
+    assert_ended(&events, &runs[1], 7);
     assert!(host.agent().is_none());
 }
 
@@ -259,12 +269,10 @@ fn the_early_unit_sees_what_cloud_init_asks() {
     // As cloud-init is wanted, and as `systemctl enable` has the agent wanted.
     let wanted = ["cloud-init-local.service", "imds-audit.service"];
     let Some(host) = Host::boot("early", &wanted, &files) else { return };
-    let seen = || {
-        let events = host.events();
-        events.iter().find(|event| event["kind"] == "request").cloned()
-    };
+    let seen = || host.events().requests().into_iter().next();
     let request = until(seen).expect("what cloud-init asked was not seen");
-    assert_eq!(request["process"]["unit"], "cloud-init-local.service", "{request:#}");
+    let unit = request.process.unit.as_deref();
+    assert_eq!(unit, Some("cloud-init-local.service"), "{request:#?}");
     host.systemctl(&["stop", "imds-audit.service"]);
-    assert_eq!(count(&host.events(), "request"), 1);
+    assert_eq!(host.events().count("request"), 1);
 }

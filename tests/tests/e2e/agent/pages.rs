@@ -88,7 +88,7 @@ fn the_commands_of_the_page_on_the_agent_do_as_it_says() {
     let mut agent = shell(&folder, &format!("exec {agent}"));
     let mut agent = agent.stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
     let log = PathBuf::from(format!("/proc/{}/root/var/log/imds-audit", agent.id()));
-    let is_written = |kind| (count(&events(&log.join("events.jsonl")), kind) > 0).then_some(());
+    let is_written = |kind| (events(&log.join("events.jsonl")).count(kind) > 0).then_some(());
     let said = || written_so_far(&said);
     assert!(until(|| is_written("start")).is_some(), "{}", said());
     let stage = TestNetwork::new(Topology::Direct, None);
@@ -100,7 +100,7 @@ fn the_commands_of_the_page_on_the_agent_do_as_it_says() {
     assert_eq!(until_exit(&mut agent).unwrap().code(), Some(0), "{}", said());
     let log = format!("/proc/self/fd/{}/events.jsonl", std::os::fd::AsRawFd::as_raw_fd(&log));
     let events = events(Path::new(&log));
-    assert_eq!((count(&events, "tally"), count(&events, "stop")), (1, 1), "{}", said());
+    assert_eq!((events.count("tally"), events.count("stop")), (1, 1), "{}", said());
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn the_commands_of_the_guide_do_as_it_says() {
         assert!(!command.contains("$?") || said.ends_with("3\n"), "{command}: {said}");
     }
     let events = events(&folder.path().join("events.jsonl"));
-    assert!(count(&events, "request") > 0 && count(&events, "tally") == 1, "{events:?}");
+    assert!(events.count("request") > 0 && events.count("tally") == 1, "{events:?}");
     if Command::new(JQ).arg("--version").output().is_err() {
         return imds_audit_tests::skip("there is no jq");
     }

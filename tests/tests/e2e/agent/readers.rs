@@ -2,6 +2,8 @@
 
 use std::io::{Seek, SeekFrom};
 
+use serde_json::Value;
+
 use super::*;
 
 const RULES: &str =

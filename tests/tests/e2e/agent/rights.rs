@@ -1,5 +1,8 @@
 //! Rights of an attached agent.
 
+use imds_audit::event::{Attribution, LossUnit};
+use serde_json::Value;
+
 use super::*;
 
 /// The capabilities that stay: CAP_DAC_READ_SEARCH (2) and CAP_SYS_PTRACE (19).
@@ -86,11 +89,11 @@ fn requests_are_named_as_well_with_few_rights() {
     agent.wait_for_requests(1);
     let (_, folder) = agent.stop();
     let events = events(&folder.path().join("events.jsonl"));
-    let request = events.iter().find(|event| event["kind"] == "request").unwrap();
-    let process = &request["process"];
-    assert_eq!(process["attribution"], "writer", "{request:#}");
-    assert!(process["exe"].as_str().unwrap().ends_with("imds-audit-test-client"), "{process:#}");
-    assert!(process["cgroup"].is_string(), "{process:#}");
+    let process = &events.requests()[0].process;
+    assert_eq!(process.attribution, Attribution::Writer, "{process:#?}");
+    let exe = process.exe.as_ref().unwrap();
+    assert!(exe.ends_with("imds-audit-test-client"), "{process:#?}");
+    assert!(process.cgroup.is_some(), "{process:#?}");
 }
 
 #[test]
@@ -106,12 +109,11 @@ fn what_the_kernel_s_programs_lose_is_counted_with_few_rights() {
     let (code, folder) = agent.stop();
     assert_eq!(code, Some(0));
     let events = events(&folder.path().join("events.jsonl"));
-    let stop = events.iter().find(|event| event["kind"] == "stop").unwrap();
-    let losses = stop["losses"].as_array().unwrap().iter();
-    let of_requests = losses.filter(|loss| loss["what"] == "requests");
-    let lost: u64 = of_requests.map(|loss| loss["count"].as_u64().unwrap()).sum();
-    assert!(lost > 0, "{stop:#}");
-    assert_eq!(count(&events, "request") + lost, SENT as u64, "{stop:#}");
+    let stop = events.stop();
+    let of_requests = stop.losses.iter().filter(|loss| loss.what == LossUnit::Requests);
+    let lost: u64 = of_requests.map(|loss| loss.count).sum();
+    assert!(lost > 0, "{stop:#?}");
+    assert_eq!(events.count("request") + lost, SENT as u64, "{stop:#?}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn the_hardened_unit_lets_the_agent_attach_and_write() {
     let said = || fs::read_to_string(folder.path().join("stderr")).unwrap_or_default();
     let is_attached = || said().contains("seccomp=on").then_some(());
     assert!(until(is_attached).is_some(), "it does not attach: {}", said());
-    assert!(until(|| (count(&events(&events_file), "start") == 1).then_some(())).is_some());
+    assert!(until(|| (events(&events_file).count("start") == 1).then_some(())).is_some());
     assert!(said().contains("capabilities=DAC_READ_SEARCH,SYS_PTRACE"), "{}", said());
     drop(systemd);
 }

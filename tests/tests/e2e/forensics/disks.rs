@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use imds_audit::event::Class;
 use imds_audit_tests::{Capturing, TestBed, skip_on_this_kernel, until};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::TempDir;
 
 use super::super::output::ask;
 use super::super::{GET_V1, GET_V2, PUT};
-use super::{lines, replay, run, tool, wait_for_served};
+use super::{events, replay, run, tool, wait_for_served};
 
 /// A file system of its own. Unmounted when dropped.
 struct Disk(TempDir);
@@ -83,10 +84,8 @@ fn packets(path: &Path) -> u64 {
 
 /// The packets that a replay says were lost while they were written.
 fn unwritten(path: &Path, address: &str) -> u64 {
-    let events = replay(path, address);
-    let losses = events.iter().filter(|event| event["kind"] == "loss").map(|event| &event["loss"]);
-    let unwritten = losses.filter(|loss| loss["reason"] == "capture");
-    unwritten.map(|loss| loss["count"].as_u64().unwrap()).sum()
+    let losses = replay(path, address).losses();
+    losses.iter().filter(|loss| loss.reason == "capture").map(|loss| loss.count).sum()
 }
 
 #[test]
@@ -164,5 +163,6 @@ fn a_capture_that_ends_while_its_disk_stands_still_says_what_it_could_not_write(
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     let is_cut = told.contains("the file ends within a block that begins at byte ");
     assert!(output.status.success() || is_cut, "{told}");
-    assert!(lines(output).iter().all(|event| event["imds"]["class"] != "v2"));
+    let requests = events(output).requests();
+    assert!(requests.iter().all(|request| request.imds.class != Class::V2), "{requests:#?}");
 }

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
+use imds_audit::event::Attribution;
 use imds_audit_tests::{Capturing, Setup, TestBed, until};
 
-use super::super::{CLIENT, GET_V1, GET_V2, PUT, SERVICE};
-use super::{
-    Tcpdump, assert_agree, assert_bundle_is_good_elsewhere, assert_clean,
-    assert_no_secret_is_in_a_bundle, replay, requests, secrets, tool, tshark, wait_for_served,
-};
+use super::super::{CLIENT, GET_V1, GET_V2, PUT, SERVICE, secrets};
+use super::bundles::{assert_bundle_is_good_elsewhere, assert_no_secret_is_in_a_bundle};
+use super::{Tcpdump, assert_agree, assert_clean, replay, tool, tshark, wait_for_served};
 
 /// Starts a capture from a packet socket in the client's network.
 fn start(scene: &TestBed, arguments: &[&str]) -> Option<Capturing> {
@@ -43,7 +42,7 @@ fn run_capture_and_tcpdump_agree_on_every_request_that_packets_show() {
     dump.stop();
     let captured = folder.path().join("a.pcapng");
     let TestBed { audit, .. } = scene;
-    let live = audit.stop().events();
+    let live = audit.stop().typed_events();
 
     assert_clean(&captured, "80");
     let fields = ["http.request.method", "http.response.code", "frame.comment"];
@@ -67,13 +66,12 @@ fn run_capture_and_tcpdump_agree_on_every_request_that_packets_show() {
     };
     assert_eq!(openings(&captured), openings(&dumped));
 
-    let from_capture = replay(&captured, SERVICE);
-    let live = requests(&live);
-    assert_eq!(live.len(), count);
-    assert_eq!(live[0]["process"]["attribution"], "socket-owner");
-    assert_agree("capture", &live, &requests(&from_capture));
-    assert_agree("tcpdump", &live, &requests(&replay(&dumped, SERVICE)));
-    assert_agree("capture", &live, &requests(&replay(&copy, SERVICE)));
+    let requests = live.requests();
+    assert_eq!(requests.len(), count);
+    assert_eq!(requests[0].process.attribution, Attribution::SocketOwner);
+    assert_agree("capture", &live, &replay(&captured, SERVICE));
+    assert_agree("tcpdump", &live, &replay(&dumped, SERVICE));
+    assert_agree("capture", &live, &replay(&copy, SERVICE));
 }
 
 #[test]
@@ -97,7 +95,7 @@ fn a_caller_that_is_gone_is_written_without_its_process() {
     let (folder, _) = capturing.stop();
     let path = folder.path().join("a.pcapng");
     assert_clean(&path, "80");
-    assert_eq!(requests(&replay(&path, SERVICE)).len(), 20);
+    assert_eq!(replay(&path, SERVICE).count("request"), 20);
 }
 
 #[test]

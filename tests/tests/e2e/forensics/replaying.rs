@@ -4,13 +4,14 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use imds_audit_tests::{Capturing, TestBed, is_asleep, program, until, until_exit};
+use imds_audit::event::{Body, Event, StopReason};
+use imds_audit_tests::{Capturing, Events, TestBed, is_asleep, program, until, until_exit};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 
 use super::super::output::ask;
 use super::super::{GET_V1, GET_V2, PUT};
-use super::{captured_mix, run};
+use super::rings::captures;
+use super::{captured_mix, events, run};
 
 #[test]
 fn a_signal_ends_a_replay_with_its_record() {
@@ -39,16 +40,9 @@ fn a_signal_ends_a_replay_with_its_record() {
         kill_process(Pid::from_child(&replaying), signal).unwrap();
         let status = until_exit(&mut replaying).expect("it does not end");
         assert_eq!(status.code(), Some(0));
-        let text = fs::read_to_string(&output).unwrap();
-        let events: Vec<Value> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let stop = events.last().unwrap();
-        assert_eq!(
-            (&stop["kind"], &stop["reason"]),
-            (&"stop".into(), &"signal".into()),
-            "{stop:#}"
-        );
-        assert_eq!(super::requests(&events).len(), count);
+        let events = Events::read_file(&output);
+        assert_eq!(events.stop().reason, StopReason::Signal);
+        assert_eq!(events.count("request"), count as u64);
         assert_eq!(run(&["verify", output.to_str().unwrap()]).status.code(), Some(0));
     }
 }
@@ -85,19 +79,18 @@ fn captures_of_two_hosts_are_replayed_under_their_names() {
     let Some(first) = capture("host-a", &[PUT, GET_V2, GET_V1]) else { return };
     let Some(second) = capture("host-b", &[GET_V1]) else { return };
     // The later ones first, and mixed.
-    let mut files = super::captures(second.path());
-    files.extend(super::captures(first.path()));
+    let mut files = captures(second.path());
+    files.extend(captures(first.path()));
     assert!(files.len() > 3, "{files:?}");
     let mut arguments = vec!["replay", "--format", "json", "--endpoint", &address];
     arguments.extend(files.iter().map(|path| path.to_str().unwrap()));
-    let events = super::lines(run(&arguments));
-    let of = |host: &str| {
-        let is_of = |event: &&&Value| event["host"]["name"] == host;
-        super::requests(&events).iter().filter(is_of).count()
+    let events = events(run(&arguments));
+    let of = |name: &str| {
+        let is_of = |event: &&Event| {
+            let host = event.origin.host.as_ref().and_then(|host| host.name.as_deref());
+            matches!(event.body, Body::Request(_)) && host == Some(name)
+        };
+        events.iter().filter(is_of).count()
     };
-    assert_eq!(
-        (of("host-a"), of("host-b"), super::requests(&events).len()),
-        (3, 1, 4),
-        "{events:#?}"
-    );
+    assert_eq!((of("host-a"), of("host-b"), events.count("request")), (3, 1, 4), "{events:#?}");
 }

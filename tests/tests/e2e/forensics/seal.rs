@@ -20,15 +20,14 @@ fn sealed_run(path: &Path) -> Option<Vec<String>> {
     assert!(String::from_utf8_lossy(&open.stdout).contains("the end is not here"), "{open:?}");
     assert_eq!(run(&["verify", "--open", path.to_str().unwrap()]).status.code(), Some(0));
     let TestBed { audit, .. } = scene;
-    let events = audit.stop().events();
+    let events = audit.stop().typed_events();
     let verified = run(&["verify", path.to_str().unwrap()]);
     assert_eq!(verified.status.code(), Some(0), "{verified:?}");
 
-    let (tally, stop) = (&events[events.len() - 2], &events[events.len() - 1]);
-    for (event, line) in [(tally, events.len() - 2), (stop, events.len() - 1)] {
-        let checkpoint = &event["checkpoints"][0];
-        assert_eq!(checkpoint["line"], line, "{event:#}");
-        assert_eq!(checkpoint["sha256"], events[line - 1]["seal"]["sha256"]);
+    let of_last_two = [&events.tallies()[0].checkpoints[0], &events.stop().checkpoints[0]];
+    for (checkpoint, line) in of_last_two.into_iter().zip([events.len() - 2, events.len() - 1]) {
+        assert_eq!(checkpoint.line, line as u64, "{events:#?}");
+        assert_eq!(checkpoint.sha256, events[line - 1].seal.as_ref().unwrap().sha256);
     }
     let text = fs::read_to_string(path).unwrap();
     Some(text.split_inclusive('\n').map(str::to_owned).collect())

@@ -3,8 +3,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use imds_audit::event::RequestEvent;
 use imds_audit_tests::python;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::spark::{Application, DRIVER as DRIVER_CLASS, EXECUTOR};
@@ -158,13 +159,9 @@ fn the_page_leads_from_two_files_to_a_report_that_names_each_caller() {
     let written = format!("cat {BASE}/events/events-*.jsonl");
     let callers = ["db_ipykernel_launcher.py", EXECUTOR, "/opt/job/tag.sh", "/opt/job/old-sdk.py"];
     let seen = || {
-        let events = node.run(&written).1;
-        let titles: Vec<_> = events
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .map(|event| event["caller"]["title"].to_string())
-            .collect();
-        let is_there = |caller: &&str| titles.iter().any(|title| title.contains(*caller));
+        let requests = Events::read_whole_lines(&node.run(&written).1).requests();
+        let is_of = |request: &RequestEvent, name: &str| request.caller.title.contains(name);
+        let is_there = |name: &&str| requests.iter().any(|request| is_of(request, name));
         callers.iter().all(is_there).then_some(())
     };
     assert!(until(seen).is_some(), "{}", node.run(&written).1);

@@ -1,7 +1,9 @@
 //! The week after `docs/databricks.md` with the processes of a real Spark as callers: a driver's virtual
 //! machine and its notebook's Python, an executor and its Python worker.
 
+use imds_audit::event::{Spark, SparkPython, SparkRole};
 use imds_audit_tests::python;
+use serde_json::Value;
 
 use super::page::text_of;
 use super::*;
@@ -57,22 +59,19 @@ fn the_page_s_report_names_the_processes_of_a_real_spark() {
     assert!(until(seen).is_some(), "{}", node.read(LOG));
     terminate(&mut node);
 
-    let mut parts: Vec<_> = cluster
-        .events("request")
-        .iter()
-        .map(|event| {
-            let spark = &event["process"]["spark"];
-            (text_of(&spark["role"]), spark["python"].as_str().map(str::to_owned))
-        })
-        .collect();
-    parts.sort();
-    let expected = [
-        ("driver", None),
-        ("driver", Some("notebook")),
-        ("executor", None),
-        ("executor", Some("worker")),
+    let requests = cluster.events().requests();
+    let sparks: Vec<_> = requests.iter().filter_map(|it| it.process.spark.as_ref()).collect();
+    let count = |role, python| {
+        let is_of = |spark: &&&Spark| spark.role == Some(role) && spark.python == python;
+        sparks.iter().filter(is_of).count()
+    };
+    let counts = [
+        count(SparkRole::Driver, None),
+        count(SparkRole::Driver, Some(SparkPython::Notebook)),
+        count(SparkRole::Executor, None),
+        count(SparkRole::Executor, Some(SparkPython::Worker)),
     ];
-    assert_eq!(parts, expected.map(|(role, python)| (role.to_owned(), python.map(str::to_owned))));
+    assert_eq!((counts, requests.len()), ([1; 4], 4), "{sparks:#?}");
 
     let output = cluster.report(&["--format", "json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -1,5 +1,6 @@
 //! Nodes with all rights, and with fewer.
 
+use imds_audit::event::{Body, Class, Event, SourceKind};
 use imds_audit_tests::NodeSetup;
 use serde_json::{Value, json};
 
@@ -23,19 +24,24 @@ fn with_all_rights_a_driver_s_callers_reach_the_volume_and_no_secret_does() {
     assert_eq!(node.run(agents).1.trim(), "1");
     terminate(&mut node);
 
-    let requests = cluster.events("request");
+    let events = cluster.events();
+    let requests = events.requests();
     assert_eq!(requests.len(), 2, "{requests:#?}");
-    let labels = &requests[0]["labels"];
-    let expected = json!({
-        "platform": "databricks", "cluster": CLUSTER, "node": "10.20.30.40", "role": "driver",
-        "cluster_name": "job-77-run-901-nightly \"etl\" ü", "job": "77", "run": "901",
-    });
-    assert_eq!(labels, &expected);
-    assert_eq!(requests[0]["imds"]["class"], "v1");
-    assert_eq!(requests[0]["process"]["responsible"]["script"], "/opt/job/tag.sh");
-    for kind in ["start", "tally", "stop"] {
-        assert_eq!(cluster.events(kind).len(), 1, "{kind}");
-    }
+    let expected = [
+        ("platform", "databricks"),
+        ("cluster", CLUSTER),
+        ("node", "10.20.30.40"),
+        ("role", "driver"),
+        ("cluster_name", "job-77-run-901-nightly \"etl\" ü"),
+        ("job", "77"),
+        ("run", "901"),
+    ];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    assert!(events.iter().all(|event| event.origin.labels == expected), "{events:#?}");
+    assert_eq!(requests[0].imds.class, Class::V1);
+    let responsible = requests[0].process.responsible.as_ref().unwrap();
+    assert_eq!(responsible.script.as_deref(), Some("/opt/job/tag.sh"));
+    assert_eq!(["start", "tally", "stop"].map(|kind| events.count(kind)), [1, 1, 1]);
     let found = node.run(&format!("grep -r -l {SECRET} {BASE} {HOME}/events"));
     assert_eq!(found, (1, String::new()));
 
@@ -77,9 +83,10 @@ fn without_the_right_to_load_programs_packets_are_read_where_the_program_can() {
     node.wait_for(LOG, " attached; ");
     ask(&mut node, 1);
     terminate(&mut node);
-    let requests = cluster.events("request");
-    assert_eq!(requests[0]["source"], "packet", "{requests:#?}");
-    assert_eq!(requests[0]["imds"]["class"], "v1");
+    let events = cluster.events();
+    let is_of_packets = |event: &Event| event.origin.source == Some(SourceKind::Packet);
+    assert!(events.iter().all(is_of_packets), "{events:#?}");
+    assert_eq!(events.requests()[0].imds.class, Class::V1);
 }
 
 #[test]
@@ -118,9 +125,14 @@ fn a_cluster_without_imdsv1_is_ready_as_far_as_its_containers_go_whatever_the_so
         let own = judge(&["--scope", "container"]);
         assert_eq!(own["verdict"], "READY", "{missing:?} {own:#}");
         assert_eq!(own["scope"], "container");
-        let start = &cluster.events("start")[0];
-        let started = |member: &str| start[member].as_str().unwrap().to_owned();
-        assert!(started("boot") <= started("container_start"), "{start:#}");
-        assert!(started("container_start") <= started("time"), "{start:#}");
+        let events = cluster.events();
+        let start = |event: &Event| match &event.body {
+            Body::Start(start) => Some(start.clone()),
+            _ => None,
+        };
+        let start = events.iter().find_map(start).unwrap();
+        let container_start = start.container_start.unwrap();
+        assert!(start.boot.unwrap() <= container_start, "{start:#?}");
+        assert!(container_start <= start.time, "{start:#?}");
     }
 }

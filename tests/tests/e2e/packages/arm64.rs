@@ -3,6 +3,10 @@
 //! The emulator of programs has no `bpf` system call: `cargo xtask vm --arch arm64` boots whole
 //! machines, where the programs are loaded and requests audited.
 
+use std::sync::Arc;
+
+use imds_audit::event::{Body, Event, Origin};
+
 use super::*;
 
 #[test]
@@ -33,13 +37,13 @@ fn the_program_for_arm64_runs_and_knows_its_packages_configuration() {
 }
 
 /// Gives the requests among events, without the number of their run, which is random.
-fn requests(events: &str) -> Vec<Value> {
-    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    events
-        .filter(|event| event["kind"] == "request")
-        .map(|mut event| {
-            event.as_object_mut().unwrap().remove("run");
-            event
+fn requests(events: &str) -> Vec<Event> {
+    let events = Events::read(events).into_iter();
+    let requests = events.filter(|event| matches!(event.body, Body::Request(_)));
+    requests
+        .map(|event| {
+            let origin = Origin { run: None, ..Origin::clone(&event.origin) };
+            Event { origin: Arc::new(origin), ..event }
         })
         .collect()
 }

@@ -60,22 +60,17 @@ impl Host {
         caller.say("go on\n");
         let caller = caller.wait();
         assert!(caller.status.success(), "{caller:?}");
-        let is_its = |event: &Value| {
-            event["kind"] == "request"
-                && event["process"]["pid"].as_u64() == Some(caller.pid.into())
-        };
-        let request = until(|| self.events().into_iter().find(is_its));
+        let is_its = |request: &RequestEvent| request.process.pid == Some(caller.pid);
+        let request = until(|| self.events().requests().into_iter().find(is_its));
         let request =
             request.unwrap_or_else(|| panic!("{}", self.run("systemctl status imds-audit")));
-        assert_eq!(request["imds"]["class"], "v1", "{request:#}");
-        assert_eq!(request["imds"]["outcome"], "served", "{request:#}");
+        let imds = &request.imds;
+        assert_eq!((imds.class, imds.outcome), (Class::V1, Outcome::Served), "{request:#?}");
         caller.pid
     }
 
-    fn events(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.root.path(EVENTS)).unwrap_or_default();
-        let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        whole.map(|line| serde_json::from_str(line).unwrap()).collect()
+    fn events(&self) -> Events {
+        Events::read_file(&self.root.path(EVENTS))
     }
 
     /// Runs a command line that ends the agent, and makes sure that nothing is left of it in the kernel.

@@ -9,10 +9,10 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use imds_audit::event::{Class, Outcome, RequestEvent};
 use imds_audit::simulator::Topology;
-use imds_audit_tests::{Running, TestNetwork, bpf::is_there, until, written_so_far};
+use imds_audit_tests::{Events, Running, TestNetwork, bpf::is_there, until, written_so_far};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{CLIENT, GET_V1, SERVICE, unloading::held};
@@ -131,8 +131,7 @@ impl Auditing {
         let file = |name: &str| fs::File::create(folder.path().join(name)).unwrap();
         program.stdin(Stdio::null()).stdout(file("output")).stderr(file("log"));
         let auditing = Self { child: program.spawn().unwrap(), stage, folder };
-        let started = auditing.find(|event| event["kind"] == "start");
-        assert!(started.is_some(), "it does not start: {}", auditing.log());
+        assert!(auditing.wait_for("start"), "it does not start: {}", auditing.log());
         auditing
     }
 
@@ -140,13 +139,14 @@ impl Auditing {
         written_so_far(&self.folder.path().join("log"))
     }
 
-    /// Waits for an event.
-    fn find(&self, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
-        until(|| {
-            let text = written_so_far(&self.folder.path().join("output"));
-            let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-            whole.map(|line| serde_json::from_str(line).unwrap()).find(|event| wanted(event))
-        })
+    /// Gives the events that it wrote so far.
+    fn events(&self) -> Events {
+        Events::read_file(&self.folder.path().join("output"))
+    }
+
+    /// Waits for an event of a kind; `false` if none comes.
+    fn wait_for(&self, kind: &str) -> bool {
+        until(|| (self.events().count(kind) > 0).then_some(())).is_some()
     }
 
     /// Starts a caller that asks once without a token, after its standard input has a line, and lives
@@ -156,19 +156,18 @@ impl Auditing {
         self.stage.start(CLIENT, &ask)
     }
 
-    /// Has the caller ask, and gives the event of its request.
-    fn report_of(&self, mut caller: Running) -> Value {
+    /// Has the caller ask, and gives what is reported of its request.
+    fn report_of(&self, mut caller: Running) -> RequestEvent {
         caller.say("\n");
-        let netns = self.stage.network.client_inode();
-        let request = self.find(|event| {
-            event["kind"] == "request" && event["network"]["netns"].as_u64() == Some(netns)
-        });
+        let netns = Some(self.stage.network.client_inode());
+        let is_its = |request: &RequestEvent| request.network.netns.map(u64::from) == netns;
+        let request = until(|| self.events().requests().into_iter().find(is_its));
         let request = request.unwrap_or_else(|| panic!("no request: {}", self.log()));
         let caller = caller.wait();
         assert!(caller.status.success(), "{caller:?}");
-        assert_eq!(request["imds"]["class"], "v1", "{request:#}");
-        assert_eq!(request["imds"]["outcome"], "served", "{request:#}");
-        assert_eq!(request["process"]["pid"], caller.pid, "{request:#}");
+        let imds = &request.imds;
+        assert_eq!((imds.class, imds.outcome), (Class::V1, Outcome::Served), "{request:#?}");
+        assert_eq!(request.process.pid, Some(caller.pid), "{request:#?}");
         request
     }
 
@@ -179,7 +178,7 @@ impl Auditing {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}: {}", self.log());
-        assert!(self.find(|event| event["kind"] == "stop").is_some(), "{}", self.log());
+        assert!(self.wait_for("stop"), "{}", self.log());
         let left = || held.iter().copied().filter(|&(kind, id)| is_there(kind, id).unwrap());
         let is_gone = until(|| left().next().is_none().then_some(()));
         assert!(is_gone.is_some(), "still there: {:?}", left().collect::<Vec<_>>());

@@ -7,11 +7,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use imds_audit::event::{Container, Pod};
 use imds_audit_tests::{
     Cgroup,
     chart::{Chart, agent_config, of_kind},
 };
-use serde_json::json;
+use serde_json::Value;
 
 use super::{image::Podman, *};
 
@@ -62,13 +63,26 @@ fn names_a_process_of_another_pod(preset: &str, further: &[&str]) {
     let caller = auditing.caller();
     node.cgroup.adopt(caller.pid());
     let request = auditing.report_of(caller);
-    let process = &request["process"];
-    let names =
-        json!({ "uid": node.pod, "namespace": "shop", "name": "web-0", "container": "app" });
-    assert_eq!(process["pod"], names, "{process:#}");
-    assert_eq!(process["container"], json!({ "id": node.container, "runtime": "containerd" }));
-    assert_eq!(request["labels"]["node"], "node-1", "{request:#}");
-    assert_eq!(request["host"]["name"], "node-1", "{request:#}");
+    let process = &request.process;
+    let name = |text: &str| Some(text.to_owned());
+    let pod = Pod {
+        uid: node.pod.clone(),
+        namespace: name("shop"),
+        name: name("web-0"),
+        container: name("app"),
+    };
+    let container = Container {
+        id: node.container.clone(),
+        runtime: name("containerd"),
+        ..Container::default()
+    };
+    assert_eq!(process.pod, Some(pod), "{process:#?}");
+    assert_eq!(process.container, Some(container), "{process:#?}");
+    for event in auditing.events().iter() {
+        let host = event.origin.host.as_ref().unwrap();
+        assert_eq!(event.origin.labels["node"], "node-1", "{event:#?}");
+        assert_eq!(host.name.as_deref(), Some("node-1"), "{event:#?}");
+    }
 
     // The probes, as the kubelet asks them.
     let pid = podman.pid().to_string();

@@ -31,11 +31,6 @@ const TWICE_BY_LINE: [&str; 14] = [
     "stdin",
 ];
 
-fn wait_for_request(rehearsal: &Rehearsal) {
-    let seen = || rehearsal.events().iter().any(|event| event["kind"] == "request");
-    assert!(until(|| seen().then_some(())).is_some());
-}
-
 fn statuses(stage: &TestNetwork) -> Vec<Option<u16>> {
     stage.entries().iter().map(|entry| entry.status).collect()
 }
@@ -69,7 +64,7 @@ fn whatever_ends_a_rehearsal_connects_lead_to_the_service_again() {
         let Some(rehearsal) = Rehearsal::start(&stage, &[], command) else { return };
         rehearsal.wait_until_attached();
         if signal != Signal::TERM {
-            wait_for_request(&rehearsal);
+            rehearsal.wait_for_requests(1);
         }
         let links = rehearsal.objects(Kind::Link);
         assert!(links.len() >= 8, "{links:?}");
@@ -95,7 +90,7 @@ fn a_panic_of_the_program_undoes_everything_and_the_command_goes_on() {
     let Some(stage) = stage() else { return };
     let Some(rehearsal) = Rehearsal::start(&stage, &[], &TWICE) else { return };
     rehearsal.wait_until_attached();
-    wait_for_request(&rehearsal);
+    rehearsal.wait_for_requests(1);
     let objects =
         [Kind::Program, Kind::Map, Kind::Link].map(|kind| (kind, rehearsal.objects(kind)));
     let sockets = rehearsal.sockets();
@@ -117,7 +112,7 @@ fn where_a_front_panics_connects_lead_to_the_service_and_the_result_says_so() {
     let Some(stage) = stage() else { return };
     let Some(mut rehearsal) = Rehearsal::start(&stage, &[], &TWICE_BY_LINE) else { return };
     rehearsal.wait_until_attached();
-    wait_for_request(&rehearsal);
+    rehearsal.wait_for_requests(1);
     let fronts = |rehearsal: &Rehearsal| bpf::entries(&rehearsal.objects(Kind::Map), "FRONTS");
     assert!(fronts(&rehearsal) > Some(0));
     fail_wait(rehearsal.pid(), "front");
@@ -127,10 +122,10 @@ fn where_a_front_panics_connects_lead_to_the_service_and_the_result_says_so() {
     let rehearsed = rehearsal.wait();
     assert!(rehearsed.stderr.contains("panicked"), "{rehearsed:?}");
     assert_eq!(statuses(&stage), [Some(200)], "the command's second request");
-    assert_eq!(rehearsed.seen(), [("v1", 401, PATH), ("v1", 200, PATH)], "{}", rehearsed.result);
-    assert_eq!(rehearsed.result["passed"], 1, "{}", rehearsed.result);
-    let alone = &rehearsed.result["left_alone"][0];
-    assert_eq!(alone["reason"], "its front has failed", "{}", rehearsed.result);
-    assert_eq!(alone["netns"], stage.network.client_inode(), "{}", rehearsed.result);
+    assert_eq!(rehearsed.seen(), [("v1", 401, PATH), ("v1", 200, PATH)], "{rehearsed:?}");
+    assert_eq!(rehearsed.result().passed, 1, "{rehearsed:?}");
+    let alone = &rehearsed.result().left_alone[0];
+    assert_eq!(alone.reason, "its front has failed", "{rehearsed:?}");
+    assert_eq!(alone.netns, stage.network.client_inode(), "{rehearsed:?}");
     assert_eq!(rehearsed.status.code(), Some(3), "{rehearsed:?}");
 }

@@ -57,11 +57,10 @@ fn each_endpoint_has_its_front_and_what_is_none_is_left_alone() {
     let Some(rehearsed) = Rehearsal::of_command(&stage, &options, &command) else { return };
     let is_ipv6 = other == SERVICE_V6;
     let expected = vec![("v1", 401, PATH); if is_ipv6 { 3 } else { 4 }];
-    assert_eq!(rehearsed.seen(), expected, "{}", rehearsed.result);
-    assert_eq!(rehearsed.result["redirected"], expected.len(), "{}", rehearsed.result);
-    let requests = rehearsed.events.iter().filter(|event| event["kind"] == "request");
-    let endpoints: Vec<_> =
-        requests.map(|event| event["imds"]["endpoint"].as_str().unwrap()).collect();
+    assert_eq!(rehearsed.seen(), expected, "{rehearsed:?}");
+    assert_eq!(rehearsed.result().redirected, expected.len() as u64, "{rehearsed:?}");
+    let requests = rehearsed.events.requests();
+    let endpoints: Vec<_> = requests.iter().map(|request| &*request.imds.endpoint).collect();
     assert_eq!(endpoints[..3], [second.as_str(), SERVICE, second.as_str()]);
     // The one that was not named was asked as ever.
     assert_eq!(stage.entries().len(), usize::from(is_ipv6));
@@ -108,18 +107,16 @@ fn a_network_whose_front_cannot_be_reached_is_left_alone() {
     rehearsal.wait_until_attached();
     assert_eq!(fronts(&rehearsal), 0);
     client.say("go on\n");
-    let seen = || rehearsal.events().iter().any(|event| event["kind"] == "request");
-    assert!(until(|| seen().then_some(())).is_some());
+    rehearsal.wait_for_requests(1);
     let rehearsed = rehearsal.end_by(Signal::TERM);
     client.wait();
-    assert_eq!(rehearsed.seen(), [("v1", 200, PATH)], "{}", rehearsed.result);
+    assert_eq!(rehearsed.seen(), [("v1", 200, PATH)], "{rehearsed:?}");
     assert_eq!(stage.entries().len(), 1);
-    assert_eq!(rehearsed.result["passed"], 1, "{}", rehearsed.result);
-    assert_eq!(rehearsed.verdicts(), ["not-exercised"], "{}", rehearsed.result);
-    let alone = &rehearsed.result["left_alone"][0];
-    assert_eq!(alone["netns"], stage.network.client_inode(), "{}", rehearsed.result);
-    let reason = alone["reason"].as_str().unwrap();
-    assert!(reason.contains("the front cannot"), "{reason}");
+    assert_eq!(rehearsed.result().passed, 1, "{rehearsed:?}");
+    assert_eq!(rehearsed.verdicts(), ["not-exercised"], "{rehearsed:?}");
+    let alone = &rehearsed.result().left_alone[0];
+    assert_eq!(alone.netns, stage.network.client_inode(), "{rehearsed:?}");
+    assert!(alone.reason.contains("the front cannot"), "{}", alone.reason);
     assert_eq!(rehearsed.status.code(), Some(0), "{rehearsed:?}");
 }
 
@@ -134,8 +131,7 @@ fn a_second_network_namespace_of_the_cgroup_gets_a_front_as_it_appears_and_is_le
     // Its front is in use as soon as the map of fronts names it.
     assert!(until(|| (fronts(&rehearsal) > 0).then_some(())).is_some(), "no front appeared");
     client.say("go on\n");
-    let seen = || rehearsal.events().iter().any(|event| event["kind"] == "request");
-    assert!(until(|| seen().then_some(())).is_some());
+    rehearsal.wait_for_requests(1);
     client.wait();
     // With its last process the namespace ends, if nobody keeps it: no thread, and no descriptor.
     assert!(until(|| (fronts(&rehearsal) == 0).then_some(())).is_some(), "the front is kept");
@@ -147,7 +143,7 @@ fn a_second_network_namespace_of_the_cgroup_gets_a_front_as_it_appears_and_is_le
     let kept = files.filter_map(|file| fs::read_link(file.path()).ok());
     assert_eq!(kept.filter(|target| target.to_str() == Some(&name)).count(), 0);
     let rehearsed = rehearsal.end_by(Signal::TERM);
-    assert_eq!(rehearsed.seen(), [("v1", 401, PATH)], "{}", rehearsed.result);
+    assert_eq!(rehearsed.seen(), [("v1", 401, PATH)], "{rehearsed:?}");
     assert!(other.entries().is_empty());
 }
 

@@ -1,5 +1,6 @@
 //! Targets and duration of a rehearsal, and its cost for other cgroups.
 
+use imds_audit::event::StopReason;
 use imds_audit_tests::sandbox::{Cgroups, in_cgroup, with_cgroups};
 use imds_audit_tests::{Cgroup, skip, until};
 
@@ -13,12 +14,6 @@ fn group(name: &str) -> Option<Cgroup> {
         skip("there is no hierarchy of control groups of version 2");
     }
     group
-}
-
-/// Waits until so many requests were seen.
-fn wait_for_requests(rehearsal: &Rehearsal, count: usize) {
-    let seen = || rehearsal.events().iter().filter(|event| event["kind"] == "request").count();
-    assert!(until(|| (seen() >= count).then_some(())).is_some(), "{} of {count}", seen());
 }
 
 fn statuses(stage: &TestNetwork) -> Vec<Option<u16>> {
@@ -39,12 +34,12 @@ fn the_cgroup_of_a_process_is_rehearsed_with_what_else_is_in_it() {
     rehearsal.wait_until_attached();
     named.say("go on\n");
     other.say("go on\n");
-    wait_for_requests(&rehearsal, 2);
+    rehearsal.wait_for_requests(2);
     let rehearsed = rehearsal.end_by(Signal::TERM);
     named.wait();
     other.wait();
-    assert_eq!(rehearsed.seen(), [("v1", 401, PATH); 2], "{}", rehearsed.result);
-    assert_eq!(rehearsed.result["target"], format!("the cgroup of process {pid}"));
+    assert_eq!(rehearsed.seen(), [("v1", 401, PATH); 2], "{rehearsed:?}");
+    assert_eq!(rehearsed.result().target, format!("the cgroup of process {pid}"));
     assert!(stage.entries().is_empty());
     // The largest number that the option takes is of no process.
     let nobody = ["--pid", "4294967295"];
@@ -74,12 +69,12 @@ fn the_whole_host_is_rehearsed_with_leave() {
     stage.run_well(CLIENT, &ASK);
     assert_eq!(statuses(&stage), [Some(200)], "a process outside of the namespace was refused too");
     client.say("go on\n");
-    wait_for_requests(&rehearsal, 1);
+    rehearsal.wait_for_requests(1);
     let rehearsed = rehearsal.end_by(Signal::TERM);
     client.wait();
-    assert_eq!(rehearsed.seen(), [("v1", 401, PATH)], "{}", rehearsed.result);
-    assert_eq!(rehearsed.result["target"], "every process that is visible here");
-    assert_eq!(rehearsed.status.code(), Some(3), "{}", rehearsed.result);
+    assert_eq!(rehearsed.seen(), [("v1", 401, PATH)], "{rehearsed:?}");
+    assert_eq!(rehearsed.result().target, "every process that is visible here");
+    assert_eq!(rehearsed.status.code(), Some(3), "{rehearsed:?}");
     assert_eq!(stage.entries().len(), 1);
 }
 
@@ -88,19 +83,16 @@ fn when_the_time_is_over_connects_lead_to_the_service_and_the_command_goes_on() 
     let Some(stage) = stage() else { return };
     let command = [&[CLIENT, "stdin-line"], &ASK[..]].concat();
     let Some(mut rehearsal) = Rehearsal::start(&stage, &["--for", "1s"], &command) else { return };
-    let is_over = || rehearsal.events().iter().any(|event| event["kind"] == "rehearsal");
-    assert!(until(|| is_over().then_some(())).is_some(), "it goes on");
+    assert!(until(|| rehearsal.events().rehearsal()).is_some(), "it goes on");
     rehearsal.say("go on\n");
     let rehearsed = rehearsal.wait();
     assert_eq!(statuses(&stage), [Some(200)], "{rehearsed:?}");
     // The result was written before the command's end, and the program waited for it.
-    assert!(rehearsed.result["command"]["exit_status"].is_null(), "{}", rehearsed.result);
+    assert_eq!(rehearsed.result().command.unwrap().exit_status, None, "{rehearsed:?}");
     assert_eq!(rehearsed.status.code(), Some(0), "{rehearsed:?}");
-    let said: serde_json::Value =
-        rehearsed.stderr.lines().find_map(|line| serde_json::from_str(line).ok()).unwrap();
-    assert_eq!(said["command"]["exit_status"], 0, "{said:#}");
-    let stop = rehearsed.events.iter().find(|event| event["kind"] == "stop").unwrap();
-    assert_eq!(stop["reason"], "duration", "{stop:#}");
+    assert_eq!(rehearsed.reported().command.unwrap().exit_status, Some(0));
+    let stop = rehearsed.events.stop();
+    assert_eq!(stop.reason, StopReason::Duration, "{stop:#?}");
     // Without a command it is over then.
     let Some(group) = group("for") else { return };
     let path = format!("/imds-audit-test-{}-for", std::process::id());
@@ -130,7 +122,7 @@ fn processes_of_other_cgroups_run_no_program_of_the_rehearsal() {
     assert_eq!(others.len(), 4, "{others:?}");
     assert!(others.iter().all(|(_, count)| *count == 0), "{others:?}");
     rehearsal.say("go on\n");
-    wait_for_requests(&rehearsal, 1);
+    rehearsal.wait_for_requests(1);
     let own = runs(&rehearsal);
     assert!(own.contains(&("rehearse4".to_owned(), 1)), "{own:?}");
     rehearsal.wait();

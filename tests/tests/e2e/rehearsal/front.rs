@@ -1,6 +1,7 @@
 //! The front as its callers and the service see it.
 
 use aho_corasick::AhoCorasick;
+use imds_audit::event::{Class, RequestEvent};
 use imds_audit_tests::regions;
 
 use super::*;
@@ -19,8 +20,8 @@ fn callers_that_ask_what_they_are_connected_to_are_told_the_endpoint() {
     let expected = "169.254.169.254 80\n::ffff:169.254.169.254 80\nfd00:ec2::254 80\nTrue\n";
     assert_eq!(rehearsed.stdout, expected, "{rehearsed:?}");
     assert!(rehearsed.status.success());
-    assert!(rehearsed.verdicts().is_empty(), "{}", rehearsed.result);
-    assert_eq!(rehearsed.result["redirected"], 3);
+    assert!(rehearsed.verdicts().is_empty(), "{rehearsed:?}");
+    assert_eq!(rehearsed.result().redirected, 3);
 }
 
 #[test]
@@ -32,8 +33,7 @@ fn the_front_asks_the_service_as_the_caller_s_user() {
                print(s.recv(12).decode(), flush=True)\nsys.stdin.read()";
     let command = ["setpriv", "--reuid", "65534", "--clear-groups", "/usr/bin/python3", "-c", ask];
     let Some(rehearsal) = Rehearsal::start(&stage, &[], &command) else { return };
-    let seen = || rehearsal.events().iter().any(|event| event["kind"] == "request");
-    assert!(until(|| seen().then_some(())).is_some());
+    rehearsal.wait_for_requests(1);
     // The eighth column is the user (proc_pid_net(5)); the front's connection to 169.254.169.254:80.
     let table = fs::read_to_string(format!("/proc/{}/net/tcp", rehearsal.pid())).unwrap();
     let users: Vec<_> = table
@@ -65,10 +65,10 @@ fn what_cannot_be_redirected_passes_and_is_counted() {
     let command = ["/usr/bin/python3", "-c", ask];
     let Some(rehearsed) = Rehearsal::of_command(&stage, &[], &command) else { return };
     assert_eq!(rehearsed.stdout, "169.254.169.254 80\nHTTP/1.1 200\n", "{rehearsed:?}");
-    assert_eq!(rehearsed.result["passed_bound_to_device"], 1, "{}", rehearsed.result);
-    assert_eq!(rehearsed.result["redirected"], 0, "{}", rehearsed.result);
-    assert_eq!(rehearsed.verdicts(), ["not-exercised"], "{}", rehearsed.result);
-    assert_eq!(rehearsed.result["callers"][0]["unrehearsed"], 1, "{}", rehearsed.result);
+    assert_eq!(rehearsed.result().passed_bound_to_device, 1, "{rehearsed:?}");
+    assert_eq!(rehearsed.result().redirected, 0, "{rehearsed:?}");
+    assert_eq!(rehearsed.verdicts(), ["not-exercised"], "{rehearsed:?}");
+    assert_eq!(rehearsed.result().callers[0].unrehearsed, 1, "{rehearsed:?}");
 }
 
 #[test]
@@ -80,8 +80,9 @@ fn no_token_is_left_in_the_memory_of_a_rehearsal() {
          curl -sf -m 20 -H \"X-aws-ec2-metadata-token: $TOKEN\" {ROLE}; read line"
     );
     let Some(rehearsal) = Rehearsal::start(&stage, &[], &["bash", "-c", &script]) else { return };
-    let is_last = |event: &serde_json::Value| event["imds"]["class"] == "v2";
-    assert!(until(|| rehearsal.events().iter().any(is_last).then_some(())).is_some());
+    let is_last = |request: &RequestEvent| request.imds.class == Class::V2;
+    let seen = || rehearsal.events().requests().iter().any(is_last).then_some(());
+    assert!(until(seen).is_some());
     let secrets = [stage.service.issued_tokens(), vec![stage.secrets.secret_access_key.clone()]];
     let search = AhoCorasick::new(secrets.concat()).unwrap();
     // The ring of records, which the kernel leaves out of core dumps, holds requests until others are
@@ -96,7 +97,7 @@ fn no_token_is_left_in_the_memory_of_a_rehearsal() {
     let left_out = regions(rehearsal.pid()).into_iter().filter(|region| region.is_left_out);
     assert!(left_out.into_iter().any(|region| search.is_match(&region.bytes)), "not looked for");
     let rehearsed = rehearsal.wait();
-    assert_eq!(rehearsed.verdicts(), ["adapts"], "{}", rehearsed.result);
+    assert_eq!(rehearsed.verdicts(), ["adapts"], "{rehearsed:?}");
     let written = fs::read(&rehearsed.output).unwrap();
     assert!(!search.is_match(&written) && !search.is_match(&rehearsed.stderr));
 }

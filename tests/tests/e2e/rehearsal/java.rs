@@ -1,5 +1,7 @@
 //! Java clients: a Spark driver without tokens, and what the AWS SDK for Java does.
 
+use imds_audit::event::SparkRole;
+
 use super::*;
 
 /// The main class of Spark's driver on Databricks; Java's sockets are IPv6 ones that carry IPv4.
@@ -75,10 +77,11 @@ fn a_driver_of_spark_breaks_though_its_sockets_are_ipv6_ones() {
     let class = "com.databricks.backend.daemon.driver.DriverDaemon";
     let command = ["java", "-cp", folder.path().to_str().unwrap(), class];
     let Some(rehearsed) = rehearse(&stage, &[], &command) else { return };
-    assert_eq!(rehearsed.verdicts(), ["breaks"], "{}", rehearsed.result);
-    let request = rehearsed.events.iter().find(|event| event["kind"] == "request").unwrap();
-    assert_eq!(request["network"]["mapped"], true, "{request:#}");
-    assert_eq!(request["process"]["spark"]["role"], "driver", "{request:#}");
+    assert_eq!(rehearsed.verdicts(), ["breaks"], "{rehearsed:?}");
+    let request = &rehearsed.events.requests()[0];
+    assert!(request.network.mapped, "{request:#?}");
+    let role = request.process.spark.as_ref().and_then(|spark| spark.role);
+    assert_eq!(role, Some(SparkRole::Driver), "{request:#?}");
 }
 
 #[test]
@@ -91,6 +94,6 @@ fn what_the_sdk_for_java_does_adapts() {
     let command = ["java", "-cp", folder.path().to_str().unwrap(), "Sdk"];
     let Some(rehearsed) = rehearse(&stage, &[], &command) else { return };
     assert_eq!(rehearsed.stdout, "true\n", "{rehearsed:?}");
-    assert_eq!(rehearsed.verdicts(), ["adapts"], "{}", rehearsed.result);
-    assert_eq!(rehearsed.result["callers"][0]["refused"], 0, "{}", rehearsed.result);
+    assert_eq!(rehearsed.verdicts(), ["adapts"], "{rehearsed:?}");
+    assert_eq!(rehearsed.result().callers[0].refused, 0, "{rehearsed:?}");
 }
