@@ -1,6 +1,6 @@
 //! The entry points of the eBPF programs, and nothing else.
 //!
-//! Every program only observes. Whatever happens inside, it returns "allow".
+//! Every program only observes. Whatever happens inside, those at a control group return "allow".
 
 #![allow(
     clippy::collapsible_if,

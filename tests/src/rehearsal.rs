@@ -92,9 +92,9 @@ impl Rehearsal {
         assert!(seen.is_some(), "{} of {count} requests were seen", self.events().count("request"));
     }
 
-    /// Waits until this many programs of the rehearsal's are attached, beside the audit's four.
+    /// Waits until four programs of the rehearsal's are attached, beside the audit's five.
     pub fn wait_until_attached(&self) {
-        let is_attached = || self.objects(Kind::Link).len() >= 8;
+        let is_attached = || self.objects(Kind::Link).len() >= 9;
         assert!(until(|| is_attached().then_some(())).is_some(), "nothing was attached");
     }
 
@@ -157,7 +157,7 @@ impl Rehearsed {
         self.events.rehearsal().unwrap_or_else(|| panic!("no result: {self:#?}"))
     }
 
-    /// Returns the result as it stands on the standard error. Panics if there is none.
+    /// Returns the result unchanged on the standard error. Panics if there is none.
     pub fn reported(&self) -> RehearsalEvent {
         let lines = self.stderr.split_inclusive('\n').filter(|line| line.starts_with('{'));
         let events = Events::read(&lines.collect::<String>());

@@ -120,6 +120,7 @@ fn all_texts(process: &Process, comm: &[u8; COMM_LENGTH]) -> Box<[u8]> {
         namespace_pid: _,
         start_time: _,
         cgroup_id: _,
+        cgroup_is_of_id: _,
         cgroup,
         location,
         pod_names,

@@ -82,6 +82,7 @@ impl AncestorCache {
     ) {
         let key = (ancestor.pid, ancestor.start_time, ancestor.exec_id);
         let cached = self.known().get(&key).cloned();
+        let mut may_say_more_later = false;
         let completed = match &cached {
             // Without the count one program cannot be told from the next, before it is read.
             Some(known) if ancestor.exec_id != 0 => {
@@ -92,7 +93,13 @@ impl AncestorCache {
             }
             _ => {
                 let read = read_ancestor(ancestor, procfs, filter);
-                if read.arguments.is_some() { read } else { self.find_begun(read, child, filter) }
+                if read.arguments.is_some() {
+                    read
+                } else {
+                    // While it lives, procfs may tell the next time what its first words do not.
+                    may_say_more_later = open(identity(ancestor, procfs), procfs).is_some();
+                    self.find_begun(read, child, filter)
+                }
             }
         };
         // Processes of one parent share it.
@@ -100,7 +107,7 @@ impl AncestorCache {
             Some(known) if *known == completed => known,
             _ => Arc::new(completed),
         };
-        if ancestor.arguments.is_some() {
+        if ancestor.arguments.is_some() && !may_say_more_later {
             self.known().put(key, Arc::clone(ancestor));
         }
     }
@@ -113,7 +120,7 @@ impl AncestorCache {
             start_time: ancestor.start_time,
             exec_id: ancestor.exec_id,
         };
-        let begun = self.begun.as_ref().filter(|_| key.exec_id != 0);
+        let begun = self.begun.as_ref().filter(|_| key.exec_id != 0 && key.start_time != 0);
         let Some(begun) = begun.and_then(|begun| begun.find(key)) else { return ancestor };
         let captured = usize::try_from(begun.arguments_captured).unwrap_or(usize::MAX);
         let Some(bytes) = begun.arguments.get(..captured).filter(|bytes| !bytes.is_empty()) else {
@@ -122,11 +129,12 @@ impl AncestorCache {
         let is_cut = begun.arguments_captured < begun.arguments_length;
         let exe = text(&begun.exe).map(Executable::FileName);
         let (workload, role) = spark::workload_and_role(exe.as_ref(), bytes, is_cut);
-        // One that is gone has no folder that names its cgroup any more.
-        let is_beside = begun.cgroup != 0 && child.cgroup_id == Some(begun.cgroup);
-        let location = ancestor.location.clone().or_else(|| {
-            child.cgroup.as_ref().filter(|_| is_beside).map(|_| child.location.clone())
-        });
+        // One that is gone has no folder that names its cgroup any more. Where containers are in
+        // hierarchies of version 1, one id stands for many places.
+        let is_beside =
+            begun.cgroup != 0 && child.cgroup_id == Some(begun.cgroup) && child.cgroup_is_of_id;
+        let location =
+            ancestor.location.clone().or_else(|| is_beside.then(|| child.location.clone()));
         let arguments = Some(filter(&Arguments::new(bytes, is_cut)));
         Ancestor { exe, arguments, workload, role, location, ..ancestor }
     }

@@ -101,6 +101,8 @@ pub(super) fn resolve_cgroup(
         _ => CgroupLocation::of(path),
     });
     process.location = location.unwrap_or_default();
+    process.cgroup_is_of_id =
+        resolved.is_some_and(|cgroup| path.as_deref().is_some_and(|path| *cgroup.path == *path));
     process.cgroup = path;
 }
 

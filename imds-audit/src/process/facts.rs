@@ -41,6 +41,8 @@ pub struct Process {
     pub cgroup_id: Option<u64>,
     /// The path of the cgroup that says most about the process.
     pub cgroup: Option<Box<[u8]>>,
+    /// Whether that is the path of the cgroup with the id, and not one of a hierarchy of version 1.
+    pub cgroup_is_of_id: bool,
     /// What that path says.
     pub location: CgroupLocation,
     /// What people call the pod and its container.

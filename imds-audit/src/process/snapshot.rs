@@ -50,6 +50,7 @@ impl<'a> SnapshotRecord<'a> {
             namespace_pid: present(snapshot.namespace_pid),
             start_time: (snapshot.task.start_time != 0).then_some(snapshot.task.start_time),
             cgroup_id: self.cgroup_id(),
+            cgroup_is_of_id: false,
             cgroup: None,
             location: CgroupLocation::default(),
             pod_names: None,

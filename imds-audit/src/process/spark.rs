@@ -52,24 +52,31 @@ pub(super) fn workload_and_role(
 ) -> (Workload, Option<SparkPart>) {
     let (words, truncated) = workload::words(memory, truncated);
     let workload = Workload::read(exe, &words, truncated);
-    let role = SparkPart::of(&workload, words.get(1..).unwrap_or_default(), truncated);
+    let program = exe.map(Executable::as_bytes).or(words.first().copied()).unwrap_or_default();
+    let role =
+        SparkPart::of(&workload, is_java(program), words.get(1..).unwrap_or_default(), truncated);
     (workload, role)
+}
+
+/// Returns whether a program is a Java virtual machine, by its file's name.
+fn is_java(program: &[u8]) -> bool {
+    let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or(program);
+    name.starts_with(b"java") || name.starts_with(b"jsvc")
 }
 
 impl SparkPart {
     /// Reads the role from what a process runs and, for a virtual machine, from the words of its
     /// command line.
-    fn of(workload: &Workload, words: &[&[u8]], truncated: bool) -> Option<Self> {
+    fn of(workload: &Workload, is_java: bool, words: &[&[u8]], truncated: bool) -> Option<Self> {
+        let of_machine = || is_java.then(|| Self::of_machine(words, truncated)).flatten();
         match workload {
             Workload::Module(name) => WORKERS.contains(&&**name).then_some(Self::Worker),
             // A machine runs a script too: that of the application that was submitted to it.
-            Workload::Script(path) => Self::of_machine(words, truncated).or_else(|| {
+            Workload::Script(path) => of_machine().or_else(|| {
                 let is_notebook = NOTEBOOKS.iter().any(|known| path.ends_with(known));
                 is_notebook.then_some(Self::Notebook)
             }),
-            Workload::Class(_) | Workload::Jar(_) | Workload::Tool(_) => {
-                Self::of_machine(words, truncated)
-            }
+            Workload::Class(_) | Workload::Jar(_) | Workload::Tool(_) => of_machine(),
             Workload::Supervisor { .. }
             | Workload::CompiledTool
             | Workload::Commands
@@ -204,6 +211,8 @@ mod tests {
             ),
             ("python3.8", &["python", "/opt/PythonShell.py"], None),
             ("bash", &["bash", "/opt/x.sh", DRIVER], None),
+            ("bash", &["bash", DRIVER], None),
+            ("python3", &["python3", DRIVER], None),
         ] {
             assert_eq!(role(exe, words), expected, "{words:?}");
         }

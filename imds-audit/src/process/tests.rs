@@ -307,6 +307,35 @@ fn an_ancestor_that_is_gone_ran_what_it_had_begun() {
 }
 
 #[test]
+fn what_a_gone_ancestor_had_begun_is_cleaned_like_any_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let roots = Roots { procfs: folder.path().into(), cgroup: None, ..Roots::default() };
+    let mut snapshot = fixture::empty();
+    (snapshot.task.pid, snapshot.task.start_time, snapshot.task.exec_id) = (9, 90, 3);
+    (snapshot.cgroup, snapshot.ancestor_count) = (1, 1);
+    let parent = &mut snapshot.ancestors[0];
+    (parent.pid, parent.start_time, parent.exec_id) = (7, 70, 2);
+    let mut begun = BegunProgram::new_zeroed();
+    let line = b"curl\0--password\0hunter2\0";
+    begun.arguments[..line.len()].copy_from_slice(line);
+    begun.arguments_length = line.len().try_into().unwrap();
+    (begun.arguments_captured, begun.cgroup) = (begun.arguments_length, 1);
+    let key = ProcessKey { pid: 7, start_time: 70, exec_id: 2 };
+    let known: Arc<dyn BegunPrograms> = Arc::new(Begun(key, begun));
+    let mut seen =
+        Processes::open(&roots, RecordPids::Kernel, Some(known)).unwrap().with_argument_filter(
+            |arguments| arguments.with_words(&crate::redact::arguments(arguments.iter())),
+        );
+    let process = observe(&mut seen, snapshot, b"curl\0");
+    let parent = &process.ancestors[0];
+    let words: Vec<_> = parent.arguments.as_ref().unwrap().iter().collect();
+    assert_eq!(words[..2], [&b"curl"[..], b"--password"]);
+    assert!(!words.iter().any(|word| word.windows(7).any(|part| part == b"hunter2")));
+    // The id of its cgroup is the child's, but nothing says that it names the child's place.
+    assert_eq!(parent.location, None);
+}
+
+#[test]
 fn a_container_that_was_named_late_is_asked_for_again_and_nothing_else_is() {
     const POD: &str = "2c48913c-b29f-11e7-9350-020968147796";
     let container = "0123456789abcdef".repeat(4);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 
 use imds_audit_tests::bpf::{Kind, is_there};
 use imds_audit_tests::{TestBed, until};
@@ -9,7 +10,7 @@ use rustix::process::Signal;
 
 use super::{CLIENT, GET_V1, SERVICE};
 
-/// The eBPF programs, each with its link to the control group.
+/// The eBPF programs, each with its link.
 const PROGRAMS: usize = 5;
 
 #[test]
@@ -49,7 +50,10 @@ pub(super) fn held(pid: u32) -> BTreeSet<(Kind, u32)> {
     let mut held = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap() {
         // A descriptor may be closed in between.
-        let Ok(information) = fs::read_to_string(entry.unwrap().path()) else { continue };
+        let information = match fs::read_to_string(entry.unwrap().path()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            information => information.unwrap(),
+        };
         let of = |name: &str| -> Option<u32> {
             let line = information.lines().find_map(|line| line.strip_prefix(name))?;
             Some(line.trim().parse().unwrap())

@@ -80,6 +80,7 @@ fn is_same_process(known: &Arc<Process>, process: &Arc<Process>) -> bool {
         namespace_pid,
         start_time,
         cgroup_id: _,
+        cgroup_is_of_id: _,
         cgroup,
         location,
         pod_names,

@@ -160,7 +160,7 @@ impl Loaded {
         Self { maps, programs, links: Vec::new(), fallbacks }
     }
 
-    /// Attaches every program to the root of cgroup v2.
+    /// Attaches every program: to the root of cgroup v2, or to its tracepoint.
     ///
     /// # Errors
     /// Returns an error if cgroup v2 is not to be had, or the kernel refuses.
@@ -178,6 +178,12 @@ impl Loaded {
         for (program, descriptor) in std::mem::take(&mut self.programs) {
             let attached = match program.hook() {
                 Hook::Cgroup(hook) => syscall::link(descriptor.as_fd(), root.folder.as_fd(), hook),
+                // A tracepoint knows no part: it would keep the command lines of the whole host.
+                Hook::Tracepoint(_) if !root.is_whole => {
+                    let reason = "only a part of the host is audited".to_owned();
+                    self.fallbacks.push(without(program, reason));
+                    continue;
+                }
                 Hook::Tracepoint(name) => syscall::raw_tracepoint(descriptor.as_fd(), name),
             };
             match attached {

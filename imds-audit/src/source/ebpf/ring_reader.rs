@@ -54,7 +54,7 @@ pub(crate) struct RingReader {
 }
 
 impl RingReader {
-    /// Loads the eBPF programs and attaches them to the root of cgroup v2. It must be called inside
+    /// Loads the eBPF programs and attaches them. It must be called inside
     /// a tokio runtime.
     ///
     /// # Errors
