@@ -86,14 +86,27 @@ pub fn held_by(pid: u32, kind: Kind) -> Vec<u32> {
         Kind::Map => "map_id:",
         Kind::Link => "link_id:",
     };
-    let files = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
-    let ids = files.filter_map(|file| {
-        let text = fs::read_to_string(file.path()).ok()?;
+    let ids = descriptors(pid).into_iter().filter_map(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().parse().ok()
     });
     // A link names its program too.
     ids.collect::<BTreeSet<u32>>().into_iter().collect()
+}
+
+/// Gives how many links to control groups a process holds.
+pub(super) fn cgroup_links(pid: u32) -> usize {
+    let is_to_cgroup = |text: &&String| {
+        let kind = text.lines().find_map(|line| line.strip_prefix("link_type:"));
+        kind.is_some_and(|kind| kind.trim() == "cgroup")
+    };
+    descriptors(pid).iter().filter(is_to_cgroup).count()
+}
+
+/// Gives what the kernel says of each open descriptor of a process.
+fn descriptors(pid: u32) -> Vec<String> {
+    let files = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    files.filter_map(|file| fs::read_to_string(file.path()).ok()).collect()
 }
 
 /// Waits until nothing with these ids is in the kernel any more.

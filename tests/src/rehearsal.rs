@@ -92,9 +92,10 @@ impl Rehearsal {
         assert!(seen.is_some(), "{} of {count} requests were seen", self.events().count("request"));
     }
 
-    /// Waits until four programs of the rehearsal's are attached, beside the audit's five.
+    /// Waits until four programs of the rehearsal's are attached to a control group, beside the
+    /// audit's four.
     pub fn wait_until_attached(&self) {
-        let is_attached = || self.objects(Kind::Link).len() >= 9;
+        let is_attached = || bpf::cgroup_links(self.pid()) >= 8;
         assert!(until(|| is_attached().then_some(())).is_some(), "nothing was attached");
     }
 

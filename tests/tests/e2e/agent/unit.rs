@@ -31,8 +31,11 @@ fn the_hardened_unit_lets_the_agent_attach_and_write() {
         })
         .collect();
     let service = format!(
-        "{service}ReadWritePaths={}\nStandardError=append:{}\n",
+        // Whatever lies below /tmp the unit would not see.
+        "{service}ReadWritePaths={0}\nBindPaths={0}\nBindReadOnlyPaths={1}\n\
+         StandardError=append:{2}\n",
         folder.path().display(),
+        program.display(),
         folder.path().join("stderr").display()
     );
     let stage = TestNetwork::new(imds_audit::simulator::Topology::Direct, None);
