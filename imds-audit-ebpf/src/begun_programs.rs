@@ -4,8 +4,6 @@
 //! Userspace reads that from procfs, and a script whose last command asked the service may be gone by
 //! then. So an `exec` leaves its arguments here, for as long as newer ones leave room.
 
-use core::ptr;
-
 use aya_ebpf::{
     helpers::generated::bpf_probe_read_user,
     macros::map,
@@ -17,7 +15,7 @@ use crate::{
     config::{may_read_kernel, offset},
     kernel::CurrentTask,
     snapshot::{find_executable, read_owner},
-    verifier::bound_for_verifier,
+    verifier::{bound_for_verifier, fill_with_zeroes},
 };
 
 /// The most programs kept. The one unused the longest goes.
@@ -42,15 +40,17 @@ pub fn keep_current() {
         return;
     }
     // SAFETY: the pointer is to a map value of this processor, on which no other `exec` runs meanwhile.
-    let draft = unsafe { &mut *draft };
+    // What is shorter than the one before it must not keep the end of that.
+    let draft = unsafe {
+        fill_with_zeroes(draft);
+        &mut *draft
+    };
     let wanted = if length > MAX_BEGUN_ARGUMENTS as u64 {
         MAX_BEGUN_ARGUMENTS as u32
     } else {
         length as u32
     };
     let count = bound_for_verifier(wanted, MAX_BEGUN_ARGUMENTS as u32);
-    // What is shorter than the one before it must not keep the end of that.
-    clear(draft);
     // SAFETY: the destination has that many bytes; the helper checks the source.
     let result = unsafe {
         bpf_probe_read_user(draft.arguments.as_mut_ptr().cast(), count, start as *const _)
@@ -65,18 +65,3 @@ pub fn keep_current() {
     // On failure the script's name is what procfs says of it, if it still runs.
     let _ = BEGUN.insert(SnapshotKey::from(task.process()), &*draft, 0);
 }
-
-/// Fills a draft with zeroes, eight bytes at a time (see the snapshot's).
-#[inline(always)]
-fn clear(draft: &mut BegunProgram) {
-    let words = ptr::from_mut(draft).cast::<u64>();
-    let mut index = 0;
-    while index < size_of::<BegunProgram>() / size_of::<u64>() {
-        // SAFETY: the index is inside the draft, which is a multiple of eight bytes long; all of its
-        // members may be zero.
-        unsafe { words.add(index).write_volatile(0) };
-        index += 1;
-    }
-}
-
-const _: () = assert!(size_of::<BegunProgram>().is_multiple_of(size_of::<u64>()));

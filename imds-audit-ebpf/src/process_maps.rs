@@ -57,11 +57,11 @@ pub struct BegunProgram {
     pub arguments_captured: u32,
     /// The file name of the program, ended by a NUL.
     pub exe: [u8; EXE_LENGTH],
-    /// The arguments' first bytes; what lies behind those counted is not this program's.
+    /// The arguments' first bytes; zero behind those counted.
     pub arguments: [u8; MAX_BEGUN_ARGUMENTS],
 }
 
-/// What may change of a process without an `exec` and decides whose it is.
+/// The owner of a process, which may change without an `exec`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]

@@ -15,7 +15,7 @@ use crate::{
     config::{may_read_kernel, offset},
     kernel::{Pointer, exec_id},
     ring::Reservation,
-    verifier::bound_for_verifier,
+    verifier::{bound_for_verifier, fill_with_zeroes},
 };
 
 const FIXED: usize = size_of::<Snapshot>();
@@ -100,7 +100,7 @@ pub fn write_helpers_only(occasion: &impl Occasion) -> bool {
 fn write_frame(snapshot: *mut Snapshot, occasion: &impl Occasion, task: &Task) {
     // SAFETY: the pointer is to a reservation at least as long as a snapshot.
     unsafe {
-        clear(snapshot);
+        fill_with_zeroes(snapshot);
         (*snapshot).kind = kind_of(occasion);
         (*snapshot).time = bpf_ktime_get_boot_ns();
         (*snapshot).socket = occasion.socket();
@@ -113,24 +113,6 @@ fn write_frame(snapshot: *mut Snapshot, occasion: &impl Occasion, task: &Task) {
 fn kind_of<O: Occasion>(_: &O) -> u32 {
     O::KIND
 }
-
-/// Fills a snapshot with zeroes, eight bytes at a time: LLVM would call a function that does it
-/// byte by byte, which the verifier follows byte by byte.
-///
-/// # Safety
-/// The pointer must be to a reservation at least as long as a snapshot.
-#[inline(always)]
-unsafe fn clear(snapshot: *mut Snapshot) {
-    let words = snapshot.cast::<u64>();
-    let mut index = 0;
-    while index < FIXED / size_of::<u64>() {
-        // SAFETY: the index is inside the snapshot, which is a multiple of eight bytes long.
-        unsafe { words.add(index).write_volatile(0) };
-        index += 1;
-    }
-}
-
-const _: () = assert!(FIXED.is_multiple_of(size_of::<u64>()));
 
 #[inline(always)]
 fn write_sized<const SIZE: usize>(

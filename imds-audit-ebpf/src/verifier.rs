@@ -1,4 +1,4 @@
-//! Arithmetic in forms that LLVM leaves alone and the verifier can follow.
+//! Arithmetic and stores in forms that LLVM leaves alone and the verifier can follow.
 
 use core::arch::asm;
 
@@ -27,4 +27,21 @@ pub fn branchless_min(left: u64, right: u64) -> u64 {
 #[inline(always)]
 pub fn bound_for_verifier(count: u32, limit: u32) -> u32 {
     ((black_box(u64::from(count.wrapping_sub(1))) & u64::from(limit - 1)) + 1) as u32
+}
+
+/// Fills a value with zeroes, eight bytes at a time: LLVM would call a function that does it byte by
+/// byte, which the verifier follows byte by byte.
+///
+/// # Safety
+/// The pointer must be to memory of that type that may be written, and zeroes must be a value of it.
+#[inline(always)]
+pub unsafe fn fill_with_zeroes<T>(value: *mut T) {
+    const { assert!(size_of::<T>().is_multiple_of(size_of::<u64>())) };
+    let words = value.cast::<u64>();
+    let mut index = 0;
+    while index < size_of::<T>() / size_of::<u64>() {
+        // SAFETY: the index is inside the value, which is a multiple of eight bytes long.
+        unsafe { words.add(index).write_volatile(0) };
+        index += 1;
+    }
 }

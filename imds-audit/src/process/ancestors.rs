@@ -96,8 +96,9 @@ impl AncestorCache {
                 if read.arguments.is_some() {
                     read
                 } else {
-                    // While it lives, procfs may tell the next time what its first words do not.
-                    may_say_more_later = open(identity(ancestor, procfs), procfs).is_some();
+                    // One that has a place lives: procfs may tell the next time what its first
+                    // words do not.
+                    may_say_more_later = read.location.is_some();
                     self.find_begun(read, child, filter)
                 }
             }

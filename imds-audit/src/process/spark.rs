@@ -53,15 +53,13 @@ pub(super) fn workload_and_role(
     let (words, truncated) = workload::words(memory, truncated);
     let workload = Workload::read(exe, &words, truncated);
     let program = exe.map(Executable::as_bytes).or(words.first().copied()).unwrap_or_default();
-    let role =
-        SparkPart::of(&workload, is_java(program), words.get(1..).unwrap_or_default(), truncated);
+    let role = SparkPart::of(
+        &workload,
+        workload::is_java(program),
+        words.get(1..).unwrap_or_default(),
+        truncated,
+    );
     (workload, role)
-}
-
-/// Returns whether a program is a Java virtual machine, by its file's name.
-fn is_java(program: &[u8]) -> bool {
-    let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or(program);
-    name.starts_with(b"java") || name.starts_with(b"jsvc")
 }
 
 impl SparkPart {

@@ -226,6 +226,11 @@ fn is_descriptor(path: &[u8]) -> bool {
     path == b"/dev/stdin" || FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
+/// Returns whether the program at a path runs a Java virtual machine.
+pub(super) fn is_java(path: &[u8]) -> bool {
+    matches!(Interpreter::of(base(path)), Some(Interpreter::Java | Interpreter::Jsvc))
+}
+
 /// Returns a path's last part.
 fn base(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)

@@ -62,7 +62,7 @@ fn process(
 ) -> Process {
     let clean = Sanitizer { secrets };
     match actor {
-        None => nobody(attribution),
+        None => unknown(attribution),
         Some(Actor { task, comm, process: None }) => {
             nameless(task, text_of(comm), attribution, clock, clean)
         }
@@ -75,8 +75,8 @@ fn process(
     }
 }
 
-/// Describes nobody: no process is known.
-fn nobody(attribution: Attribution) -> Process {
+/// Describes a process without anything known.
+fn unknown(attribution: Attribution) -> Process {
     Process {
         pid: None,
         tid: None,
@@ -123,7 +123,7 @@ fn nameless(
         name,
         thread_name,
         start_time: (task.start_time != 0).then(|| clock.time(Timestamp(task.start_time))),
-        ..nobody(attribution)
+        ..unknown(attribution)
     }
 }
 
